@@ -1,0 +1,1 @@
+"""How work flows: from an uploaded file of requests to committed outcomes."""

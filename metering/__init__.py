@@ -1,0 +1,1 @@
+"""What happened and what it costs: events, the ledger, statistics, exports and metrics."""

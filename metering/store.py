@@ -1,0 +1,330 @@
+"""The only file that speaks to DuckDB: one writer thread, reader cursors with a time limit, migrations.
+
+A job for the writer is a function of a `Transaction`; it runs alone, and either all of it is durable
+or none of it happened. Readers see committed state only.
+
+StoreError
+├── DataFolderInUse      another process owns the file
+├── DataFolderNewer      a newer Nightrate wrote it
+├── WriteFailed          the transaction was rolled back, or its outcome is unknown: trust the stored state
+│   └── StoreInvalid     the database must be reopened first
+├── ReadFailed           a query could not be answered
+│   └── ReadTimeout      it took longer than `storage.read_timeout_seconds`
+└── StoreClosed
+"""
+
+import logging
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from metering.clock import Clock, utc_now
+from metering.options import StorageOptions
+from metering.queries import Query, load_migrations, load_queries
+
+T = TypeVar("T")
+Row = dict[str, Any]
+log = logging.getLogger("nightrate.store")
+
+
+class StoreError(Exception):
+    """Something about the database."""
+
+
+class DataFolderInUse(StoreError):
+    """Another process owns the data folder."""
+
+    def __init__(self, path: str, pid: str | None) -> None:
+        self.path, self.pid = path, pid
+        owner = f"process {pid}" if pid else "another process"
+        super().__init__(f"the database {path} is in use by {owner}; stop it or use another storage.data_dir")
+
+
+class DataFolderNewer(StoreError):
+    """The data folder was written by a newer version."""
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        self.path, self.found, self.known = path, found, known
+        super().__init__(
+            f"the database {path} has schema version {found}, this Nightrate knows only {known}: "
+            "it was written by a newer version; upgrade, or use another storage.data_dir"
+        )
+
+
+class WriteFailed(StoreError):
+    """A transaction failed; its effects are all there or not at all, which only a read can tell."""
+
+
+class StoreInvalid(WriteFailed):
+    """DuckDB gave up on the whole database until it is reopened."""
+
+
+class ReadFailed(StoreError):
+    """A query failed."""
+
+
+class ReadTimeout(ReadFailed):
+    """A query was stopped at its time limit."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed."""
+
+
+class Reader:
+    """Runs named queries on one connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, queries: Mapping[str, Query]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    def _run(self, name: str, values: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
+        query = self._queries[name]
+        return self._connection.execute(query.text, query.bind(values))
+
+    def query(self, name: str, /, **values: Any) -> list[Row]:
+        """All rows of a named query; timestamps are aware UTC, decimals are `Decimal`."""
+        rows: list[Row] = self._run(name, values).to_arrow_table().to_pylist()
+        return rows
+
+    def one(self, name: str, /, **values: Any) -> Row | None:
+        """The first row, or none."""
+        rows = self.query(name, **values)
+        return rows[0] if rows else None
+
+    def batches(self, name: str, /, rows_per_batch: int = 50_000, **values: Any) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow batches, in constant memory."""
+        yield from self._run(name, values).to_arrow_reader(rows_per_batch)
+
+
+class Transaction(Reader):
+    """What a job of the writer may do; it is committed when the job returns."""
+
+    def execute(self, name: str, /, **values: Any) -> int:
+        """Runs a named INSERT, UPDATE or DELETE; returns the number of rows it touched."""
+        result = self._run(name, values).fetchone()
+        return int(result[0]) if result else 0
+
+    def insert(self, table: str, rows: Sequence[Any]) -> None:
+        """Adds rows (mappings of the same keys, or dataclasses) at Arrow's speed."""
+        if not rows:
+            return
+        names = [f.name for f in fields(rows[0])] if is_dataclass(rows[0]) else list(rows[0])
+        read = getattr if is_dataclass(rows[0]) else dict.__getitem__
+        columns = pa.table({name: [read(row, name) for row in rows] for name in names})
+        self._connection.register("incoming", columns)
+        try:
+            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        finally:
+            self._connection.unregister("incoming")
+
+
+class Store:
+    """The database of one data folder. Open it, then share it between threads."""
+
+    def __init__(
+        self,
+        options: StorageOptions,
+        packages: Sequence[str] = ("metering", "executor", "nightrate"),
+        clock: Clock = utc_now,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._queries = load_queries(packages)
+        self._jobs: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None]
+        self._jobs = queue.Queue(options.write_queue_jobs)
+        self._cursors: queue.LifoQueue[tuple[int, duckdb.DuckDBPyConnection]] = queue.LifoQueue()
+        self._slots = threading.BoundedSemaphore(options.read_connections)
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._closed = False
+        self._connection = self._open()
+        self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._writer.start()
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        path = self._options.database_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = duckdb.connect(
+                str(path),
+                config={
+                    "threads": str(self._options.database_threads),
+                    "memory_limit": f"{self._options.database_memory_bytes // 2**20}MiB",
+                    "temp_directory": str(self._options.data_dir / "tmp"),
+                    "autoinstall_known_extensions": "false",
+                },
+            )
+        except duckdb.IOException as error:
+            if "lock" in str(error):
+                owner = re.search(r"PID (\d+)", str(error))
+                raise DataFolderInUse(str(path), owner and owner[1]) from error
+            raise
+        try:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations "
+            "(version INTEGER PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+        )
+        found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchone()
+        version = int(found[0]) if found else 0
+        migrations = load_migrations()
+        if version > migrations[-1][0]:
+            raise DataFolderNewer(str(self._options.database_path), version, migrations[-1][0])
+        for number, name, sql in migrations:
+            if number > version:
+                connection.execute("BEGIN")
+                connection.execute(sql)
+                connection.execute("INSERT INTO schema_migrations VALUES (?, ?, ?)", [number, name, self._clock()])
+                connection.execute("COMMIT")
+
+    def reopen(self) -> None:
+        """Closes and opens the database again, through the writer, after `StoreInvalid`."""
+
+        def swap(_: Transaction) -> None:
+            with self._lock:
+                self._generation += 1
+                self._connection.close()
+                self._connection = self._open()
+
+        self._enqueue(swap).result()
+
+    def close(self) -> None:
+        """Finishes the queued jobs and closes the file."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._jobs.put(None)
+        self._writer.join()
+        self._connection.close()
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def _enqueue(self, job: Callable[[Transaction], T]) -> "Future[T]":
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        future: Future[T] = Future()
+        self._jobs.put((job, future))
+        return future
+
+    def submit(self, job: Callable[[Transaction], T]) -> "Future[T]":
+        """Queues a job for the writer; waits while the queue is full."""
+        return self._enqueue(_transactional(job))
+
+    def write(self, job: Callable[[Transaction], T]) -> T:
+        """Runs a job in a transaction of the writer and waits until it is durable."""
+        return self.submit(job).result()
+
+    def queued(self) -> int:
+        """Jobs that wait for the writer."""
+        return self._jobs.qsize()
+
+    def _write_all(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, future = item
+            try:
+                future.set_result(job(Transaction(self._connection, self._queries)))
+            except BaseException as error:  # noqa: BLE001  (whoever asked is told; the writer lives on)
+                future.set_exception(error)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """A reader on one snapshot; every query in it must end within `storage.read_timeout_seconds`."""
+        with self._slots:
+            generation, cursor = self._take_cursor()
+            stopped = threading.Event()
+
+            def stop() -> None:
+                stopped.set()
+                cursor.interrupt()
+
+            timer = threading.Timer(float(self._options.read_timeout_seconds), stop)
+            timer.daemon = True
+            timer.start()
+            try:
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                yield Reader(cursor, self._queries)
+                cursor.execute("COMMIT")
+            except duckdb.Error as error:
+                cursor.close()
+                if stopped.is_set():
+                    seconds = self._options.read_timeout_seconds
+                    raise ReadTimeout(f"the query took longer than {seconds} s and was stopped") from error
+                raise ReadFailed(str(error)) from error
+            except BaseException:
+                cursor.close()
+                raise
+            else:
+                self._cursors.put((generation, cursor))
+            finally:
+                timer.cancel()
+
+    def _take_cursor(self) -> tuple[int, duckdb.DuckDBPyConnection]:
+        while True:
+            try:
+                generation, cursor = self._cursors.get_nowait()
+            except queue.Empty:
+                with self._lock:
+                    if self._closed:
+                        raise StoreClosed("the store is closed") from None
+                    return self._generation, self._connection.cursor()
+            if generation == self._generation:
+                return generation, cursor
+            cursor.close()
+
+    def query(self, name: str, /, **values: Any) -> list[Row]:
+        """All rows of a named query."""
+        with self.reading() as read:
+            return read.query(name, **values)
+
+    def one(self, name: str, /, **values: Any) -> Row | None:
+        """The first row of a named query, or none."""
+        with self.reading() as read:
+            return read.one(name, **values)
+
+
+def _transactional(job: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+    def run(transaction: Transaction) -> T:
+        connection = transaction._connection
+        try:
+            connection.execute("BEGIN")
+            result = job(transaction)
+            connection.execute("COMMIT")
+        except duckdb.Error as error:
+            _roll_back(connection)
+            if isinstance(error, duckdb.FatalException) or "invalidated" in str(error):
+                raise StoreInvalid(str(error)) from error
+            raise WriteFailed(str(error)) from error
+        except BaseException:
+            _roll_back(connection)
+            raise
+        return result
+
+    return run
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.execute("ROLLBACK")
+    except duckdb.Error as error:  # no transaction is open any more, or the database is invalid
+        log.debug("rollback: %s", error)
