@@ -1,0 +1,1 @@
+"""HTTP routes of files, batches and models."""
