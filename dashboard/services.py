@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,15 +11,17 @@ from executor.options import LimitOptions
 from metering.access import Access
 from metering.clock import Clock
 from metering.options import BillingOptions, StatisticsOptions
+from metering.pages import Page
 
 if TYPE_CHECKING:
     from executor.batches import Batches
     from executor.files import Files
+    from metering.ledger import Ledger
+    from metering.statistics import Statistics
+
     from executor.models import ModelCatalog
     from metering.exports import Exports
-    from metering.ledger import Ledger
     from metering.prices import PriceBook
-    from metering.statistics import Statistics
 
 
 class LiveTask(Protocol):
@@ -38,80 +40,28 @@ class LiveTask(Protocol):
         """Why nothing moves: reason, since, upstream (SPEC §3.1)."""
 
 
-class Workspace(Protocol):
-    """The facts of a workspace that the console shows."""
-
-    @property
-    def id(self) -> str:
-        """Its id; `default` always exists."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def disabled(self) -> bool:
-        """Whether its keys are refused."""
-
-    @property
-    def currency(self) -> str | None:
-        """The currency of its bills; none: that of the settings."""
-
-    @property
-    def allowed_models(self) -> Sequence[str] | None:
-        """The models that it may use; none: all."""
-
-
-class Key(Protocol):
-    """The facts of an API key; never its secret."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def prefix(self) -> str:
-        """The first characters of the secret."""
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made."""
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """When it stops working."""
-
-    @property
-    def revoked_at(self) -> datetime | None:
-        """When it was revoked."""
-
-
 class Workspaces(Protocol):
-    """The console's view of the workspaces."""
+    """What the console does with workspaces and keys: `nightrate.workspaces.Workspaces` as it is."""
 
-    def get(self, workspace_id: str) -> Workspace | None:
-        """One workspace, or none."""
+    def get(self, identity: str) -> Any:
+        """One workspace (`id`, `name`, `disabled`, `currency`, `allowed_models` …), or `NotFound`."""
 
-    def all(self) -> Sequence[Workspace]:
-        """Every workspace, `default` first."""
+    def list(self, *, limit: int = 100, after: str | None = None) -> Page[Any]:
+        """Workspaces from the oldest on; `default` is the first."""
 
-    def create(self, name: str) -> Workspace:
+    def create(self, name: str) -> tuple[Any, str | None]:
         """Makes a workspace."""
 
-    def set_disabled(self, workspace_id: str, disabled: bool) -> None:
-        """Stops or allows a workspace's keys; running tasks of a disabled one are cancelled."""
+    def change(self, identity: str, changes: Mapping[str, Any]) -> tuple[Any, str | None]:
+        """Sets fields; the running tasks of a disabled workspace are cancelled."""
 
-    def keys(self, workspace_id: str) -> Sequence[Key]:
-        """A workspace's keys, newest first, revoked ones included."""
+    def keys(self, identity: str, *, limit: int = 100, after: str | None = None) -> Page[Any]:
+        """A workspace's keys (`id`, `name`, `prefix`, `created_at`, `expires_at`, `revoked_at`)."""
 
-    def create_key(self, workspace_id: str, name: str) -> tuple[Key, str]:
+    def create_key(self, identity: str, name: str) -> tuple[Any, str]:
         """Makes a key; the second part is its secret, which can't be read again."""
 
-    def revoke_key(self, workspace_id: str, key_id: str) -> None:
+    def revoke_key(self, identity: str, key_id: str) -> Any:
         """Stops a key for good."""
 
 

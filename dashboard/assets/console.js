@@ -1,0 +1,211 @@
+// What a page of server-drawn tables needs of a browser: links without reload, filters in the address,
+// dialogues, uploads that are streamed, the theme, and a pause in the background. No user text becomes HTML.
+(function () {
+  "use strict";
+  const root = "/console/";
+  const $ = (selector, within) => (within || document).querySelector(selector);
+  const all = (selector, within) => Array.from((within || document).querySelectorAll(selector));
+
+  // ---- going somewhere --------------------------------------------------------------------------
+  function go(href) {
+    if (href === location.pathname + location.search) return redraw();
+    history.pushState({}, "", href);
+    dispatchEvent(new CustomEvent("_dashprivate_pushstate")); // what dcc.Location listens to
+  }
+  function redraw() { window.dash_clientside.set_props("redraw", { data: Date.now() }); }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    const url = new URL(link.href);
+    if (url.origin !== location.origin || !url.pathname.startsWith(root) || link.target || link.hasAttribute("download") || "plain" in link.dataset) return;
+    if (url.hash && url.pathname === location.pathname) return;
+    event.preventDefault();
+    const elsewhere = url.pathname !== location.pathname;
+    go(url.pathname + url.search);
+    if (elsewhere) { scrollTo(0, 0); $("#main").focus({ preventScroll: true }); }
+  });
+
+  // ---- filters: the form is the address ------------------------------------------------------------
+  function follow(form) {
+    const query = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) if (String(value).trim()) query.set(name, String(value).trim());
+    const text = query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
+    go(location.pathname + (text ? "?" + text : ""));
+  }
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (!form || !("filters" in form.dataset)) return;
+    if (event.target.matches("[data-preset]")) {
+      if (!event.target.value) return; // "Custom" asks for the two fields
+      form.elements.from.value = event.target.value;
+      form.elements.to.value = "now";
+    }
+    if (event.target.name === "zone") nightrate.keep("nightrate_chosen_zone", event.target.value);
+    follow(form);
+  });
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if ("filters" in form.dataset) { event.preventDefault(); follow(form); }
+    if ("action" in form.dataset) { event.preventDefault(); act(form); }
+    if ("upload" in form.dataset) { event.preventDefault(); upload(form); }
+  });
+
+  // ---- doing something ---------------------------------------------------------------------------
+  function problem(within, text) {
+    const place = $("[data-problem]", within);
+    place.textContent = text || "";
+    place.hidden = !text;
+  }
+  async function send(address, values) {
+    const answer = await fetch(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(values || {}) });
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(body.error ? body.error.message : "The service answered " + answer.status + ".");
+    return body;
+  }
+  async function act(form) {
+    problem(form, "");
+    try {
+      const done = await send(form.dataset.action, Object.fromEntries(new FormData(form)));
+      form.reset();
+      if (done.secret) show(form, done);
+      redraw();
+    } catch (error) { problem(form, error.message); }
+  }
+  function show(form, done) { // an API key, this once
+    const place = $("[data-secret]", form);
+    place.hidden = false;
+    $("code", place).textContent = done.secret;
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button, [role=button]");
+    if (!button) return;
+    if (button.dataset.opens) open(button.dataset.opens);
+    if ("close" in button.dataset) button.closest("dialog").close();
+    if (button.dataset.ask) ask(button);
+    if ("themeToggle" in button.dataset) toggleTheme();
+    if ("copy" in button.dataset) navigator.clipboard.writeText($("code", button.parentElement).textContent);
+  });
+  document.addEventListener("keydown", (event) => { // a link that looks like a button answers the space bar too
+    if (event.key === " " && event.target.matches("a[role=button]")) { event.preventDefault(); event.target.click(); }
+  });
+
+  function ask(button) {
+    const dialog = $("#ask"), yes = $("[data-yes]", dialog);
+    $("h2", dialog).textContent = button.dataset.ask;
+    $("[data-text]", dialog).textContent = button.dataset.because || "";
+    $("[data-no]", dialog).textContent = button.dataset.no || "Keep it";
+    yes.textContent = button.dataset.yes || button.textContent;
+    yes.disabled = false;
+    problem(dialog, "");
+    yes.onclick = async () => {
+      yes.disabled = true;
+      try { await send(button.dataset.does, {}); dialog.close(); redraw(); }
+      catch (error) { yes.disabled = false; problem(dialog, error.message); }
+    };
+    dialog.showModal();
+  }
+
+  // ---- the create dialogue --------------------------------------------------------------------------
+  let sending = null;
+  function open(id) {
+    const dialog = document.getElementById(id);
+    problem(dialog, "");
+    dialog.showModal();
+  }
+  document.addEventListener("close", (event) => {
+    if (event.target.id !== "create") return;
+    if (sending) sending.abort();
+    const form = $("form", event.target);
+    form.reset();
+    progress(form, null);
+    problem(form, "");
+  }, true);
+
+  function progress(form, share) {
+    const place = $("[data-sending]", form);
+    place.hidden = share === null;
+    $("progress", place).value = share || 0;
+    $("[data-percent]", place).textContent = share === null ? "" : share < 1 ? Math.floor(share * 100) + " %" : "Stored; creating the task…";
+    $("button[type=submit]", form).disabled = share !== null;
+  }
+  function upload(form) {
+    const file = form.elements.file.files[0], name = form.elements.name.value.trim();
+    if (!name) { problem(form, "Give the task a name."); return form.elements.name.focus(); }
+    if (!file) { problem(form, "Choose a data file."); return form.elements.file.focus(); }
+    problem(form, "");
+    const query = new URLSearchParams({ name, filename: file.name });
+    for (const field of ["description", "days", "workspace"]) if (form.elements[field] && form.elements[field].value) query.set(field, form.elements[field].value);
+    const request = (sending = new XMLHttpRequest()); // fetch can't tell how much is sent
+    request.open("POST", form.dataset.upload + "?" + query);
+    request.setRequestHeader("content-type", "application/octet-stream");
+    request.upload.onprogress = (event) => event.lengthComputable && progress(form, event.loaded / event.total);
+    request.onload = () => {
+      sending = null;
+      progress(form, null);
+      let body = {};
+      try { body = JSON.parse(request.responseText); } catch (e) { /* not ours */ }
+      if (request.status === 401) return location.reload();
+      if (request.status >= 300) return problem(form, body.error ? body.error.message : "The service answered " + request.status + ".");
+      form.closest("dialog").close();
+      go(root);
+    };
+    request.onerror = () => { sending = null; progress(form, null); problem(form, "The upload broke off; is the service running?"); };
+    request.onabort = () => { sending = null; };
+    progress(form, 0);
+    request.send(file);
+  }
+  for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, (event) => {
+    const place = event.target.closest && event.target.closest("[data-drop]");
+    if (!place) return;
+    event.preventDefault();
+    place.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) $("input[type=file]", place).files = event.dataTransfer.files;
+  });
+
+  // ---- theme -------------------------------------------------------------------------------------
+  function label() {
+    const dark = document.documentElement.dataset.theme === "dark";
+    for (const button of all("[data-theme-toggle]")) {
+      button.textContent = dark ? "Light theme" : "Dark theme";
+      button.title = "Now: " + (dark ? "dark" : "light");
+    }
+  }
+  function toggleTheme() {
+    localStorage.setItem("nightrate-theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    nightrate.applyTheme(); label(); redraw();
+  }
+  nightrate.systemTheme.addEventListener("change", () => { nightrate.applyTheme(); label(); redraw(); });
+
+  // ---- what goes on by itself ------------------------------------------------------------------------
+  function pause() {
+    if (window.dash_clientside && window.dash_clientside.set_props) window.dash_clientside.set_props("beat", { disabled: document.hidden });
+  }
+  document.addEventListener("visibilitychange", pause);
+
+  const ask_server = window.fetch;
+  window.fetch = async function (...args) {
+    const stale = $("#stale");
+    try {
+      const answer = await ask_server.apply(this, args);
+      if (answer.status === 401) location.reload(); // the session ended: the login page is shown instead
+      stale.hidden = answer.status < 500;
+      return answer;
+    } catch (error) { stale.hidden = false; throw error; }
+  };
+
+  function mark() {
+    const heading = $("h1");
+    document.title = heading ? heading.textContent + " · Nightrate" : "Nightrate";
+    const here = location.pathname;
+    for (const link of all("a[data-nav]")) {
+      const path = new URL(link.href).pathname;
+      const on = path === here || (path === root && here.startsWith(root + "tasks/")) || (path === root + "observation" && here.startsWith(root + "monitor/"));
+      if (on) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+    }
+  }
+  document.addEventListener("DOMContentLoaded", () => { label(); mark(); });
+  if (document.readyState !== "loading") { label(); mark(); }
+  new MutationObserver(mark).observe(document.body, { childList: true, subtree: true });
+})();

@@ -1,0 +1,281 @@
+"""The parts that pages are made of, each with the hooks of SPEC §10 (data-metric, data-id, data-field …)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import dcc, html
+
+from dashboard import writing
+from dashboard.filters import PRESETS, Address
+
+Part = Any
+"""A Dash component, a text, or a list of them."""
+
+PILLS = {"Completed": "ok", "Failed": "no", "Executing": "run", "Stopped": "halt"}
+ZONES = (
+    "UTC", "browser", "America/Los_Angeles", "America/New_York", "America/Sao_Paulo", "Asia/Dubai", "Asia/Kolkata",
+    "Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/London",
+)  # fmt: skip
+
+
+def data(**values: Any) -> dict[str, Any]:
+    """`data-…` attributes: data(task_id=1) → {"data-task-id": "1"}."""
+    return {f"data-{name.replace('_', '-')}": writing.exact(value) for name, value in values.items()}
+
+
+# -- page frame ------------------------------------------------------------------------------------
+
+
+def head(title: str, sub: Part = None, *actions: Part, above: Part = None) -> html.Div:
+    """The page's name, a line under it, and what can be done."""
+    name = [html.P(above, className="sub")] if above is not None else []
+    name += [html.H1(title)]
+    name += [html.P(sub, className="sub")] if sub is not None else []
+    return html.Div([html.Div(name), html.Span(className="grow"), *actions], className="head")
+
+
+def button(text: str, primary: bool = False, **attributes: Any) -> html.Button:
+    """A button; what it does is said by its data attributes."""
+    return html.Button(text, className="btn primary" if primary else "btn", type="button", **attributes)
+
+
+def download_button(text: str, href: str) -> html.A:
+    """A download that looks like a button and is announced as one."""
+    return html.A(text, href=href, className="btn", download="", role="button", **data(plain=""))
+
+
+def link(text: str, href: str, **attributes: Any) -> html.A:
+    """A link within the console."""
+    return html.A(text, href=href, className="link", **attributes)
+
+
+def download_link(text: str, href: str) -> html.A:
+    """A link that saves a file."""
+    return html.A(text, href=href, className="link", download="", **data(plain=""))
+
+
+def problem(text: str) -> html.P:
+    """What went wrong, announced."""
+    return html.P(text, className="problem", role="alert")
+
+
+def empty(title: str, hint: Part = None) -> html.Div:
+    """A list without rows: what is missing and what to do about it."""
+    return html.Div([html.Strong(title), hint], className="empty")
+
+
+# -- filters ---------------------------------------------------------------------------------------
+
+
+def bar(*fields: Part) -> html.Form:
+    """Filters; a change of one becomes a new address (assets/console.js)."""
+    return html.Form(list(fields), className="bar", **data(filters=""))
+
+
+def choice(
+    label: str, name: str, options: Iterable[tuple[str, str]], chosen: str, **attributes: Any
+) -> html.Label:
+    """A labelled select; the value of a chosen option goes into the address under `name`."""
+    drawn = [html.Option(text, value=value, selected=value == chosen) for value, text in options]
+    return html.Label([label, html.Select(drawn, **{"name": name} if name else {}, **attributes)])
+
+
+def entry(
+    label: str, name: str, value: str, *, size: str = "", hint: str = "", kind: str = "text", **more: Any
+) -> Part:
+    """A labelled text field."""
+    field = dcc.Input(
+        id={"field": name},
+        name=name,
+        type=kind,
+        value=value,
+        placeholder=hint,
+        debounce=True,
+        persistence=False,
+        **more,
+    )
+    return html.Label([label, field], className=size)
+
+
+def period_fields(start: str, end: str, preset: str, zone: str) -> list[Part]:
+    """Presets, the two ends to the second, and the zone in which they are read."""
+    presets = [("", "Custom"), *PRESETS]
+    return [
+        choice("Period", "", presets, preset, **data(preset="")),
+        entry("From", "from", start, size="moment", hint="2026-11-07 00:00:00"),
+        entry("To", "to", end, size="moment", hint="now"),
+        entry("Zone", "zone", zone, size="zone", hint="UTC", list="zones"),
+        html.Datalist([html.Option(value=name) for name in ZONES], id="zones"),
+    ]
+
+
+# -- figures of a page -----------------------------------------------------------------------------
+
+
+def card(label: str, metric: str, value: Any, shown: str, note: Part = "", **more: Any) -> html.Div:
+    """One figure: the exact value is in data-value, the written one is seen."""
+    figure = html.Div(
+        shown, className="v", title=writing.exact(value), **data(metric=metric, value=value, **more)
+    )
+    return html.Div([html.Div(label, className="k"), figure, html.Div(note, className="d")], className="card")
+
+
+def money_cards(
+    label: str, metric: str, amounts: Sequence[tuple[str | None, Any]], note: Part = ""
+) -> list[html.Div]:
+    """A card for each currency, since amounts of two can't be added."""
+    rows = amounts or [(None, Decimal(0))]
+    return [
+        card(label, metric, value, writing.money(value, code), note, currency=code or "")
+        for code, value in rows
+    ]
+
+
+def cards(*figures: Part) -> html.Div:
+    """A row of cards."""
+    flat = [c for f in figures for c in (f if isinstance(f, list) else [f])]
+    return html.Div(flat, className="cards")
+
+
+def pill(word: str, title: str | None = None) -> html.Span:
+    """A status; its word says what its colour says."""
+    return html.Span(word, className=f"pill {PILLS.get(word, '')}".strip(), title=title)
+
+
+def progress(completed: int, failed: int, total: int, note: Part = None) -> html.Div:
+    """Processed of total, and a bar whose failed part is red."""
+    if not total:
+        return html.Div([html.Span(writing.NONE, className="note"), _note(note)], className="prog")
+    done = completed + failed
+    track = html.Div(
+        [
+            html.I(style={"width": f"{100 * completed / total:.2f}%"}),
+            html.I(style={"width": f"{100 * failed / total:.2f}%"}, className="fail"),
+        ],
+        className="track",
+        role="progressbar",
+        **{
+            "aria-valuemin": "0",
+            "aria-valuemax": str(total),
+            "aria-valuenow": str(done),
+            "aria-label": "Task progress",
+        },
+    )
+    return html.Div([f"{writing.count(done)} / {writing.count(total)}", track, _note(note)], className="prog")
+
+
+def _note(note: Part) -> Part:
+    return html.Div(note, className="note") if note is not None else None
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's title; `sort` is the name under which the address sorts by it."""
+
+    title: str
+    number: bool = False
+    sort: str = ""
+    wrap: bool = False
+
+
+def cell(field: str, shown: Part, value: Any = None, *, number: bool = False, classes: str = "") -> html.Td:
+    """A cell with its field's API name and, where it differs from what is seen, the exact value."""
+    exact = {} if value is None else data(value=value)
+    names = f"{'n ' if number else ''}{classes}".strip()
+    return html.Td(shown, className=names or None, **data(field=field), **exact)
+
+
+def row(identity: str | None, cells: Sequence[Part], classes: str = "", **more: Any) -> html.Tr:
+    """A row; an identity occurs once a page."""
+    named = data(id=identity) if identity is not None else {}
+    return html.Tr(list(cells), className=classes or None, **named, **data(**more))
+
+
+def table(
+    caption: str, columns: Sequence[Column], rows: Sequence[Part], address: Address | None = None
+) -> html.Div:
+    """A table that scrolls on its own where the window is narrow."""
+    titles = html.Tr([_title(c, address) for c in columns])
+    drawn = html.Table([html.Caption(caption, className="hush"), html.Thead(titles), html.Tbody(list(rows))])
+    return html.Div(drawn, className="scroll", role="region", tabIndex="0", **{"aria-label": caption})
+
+
+def _title(column: Column, address: Address | None) -> html.Th:
+    classes = " ".join(n for n, on in (("n", column.number), ("wrap", column.wrap)) if on) or None
+    if not column.sort or address is None:
+        return html.Th(column.title, scope="col", className=classes)
+    now = address.get("sort")
+    down = now == f"-{column.sort}"
+    mark = " ↓" if down else " ↑" if now == column.sort else ""
+    order = {"aria-sort": "descending" if down else "ascending"} if mark else {}
+    target = address.with_(sort=column.sort if down else f"-{column.sort}").href
+    return html.Th(html.A(column.title + mark, href=target), scope="col", className=classes, **order)
+
+
+def panel(title: str, body: Part, *extra: Part, note: Part = "") -> html.Section:
+    """A titled box."""
+    top = [html.H2(title), html.Span(note, className="note"), html.Span(className="grow"), *extra]
+    return html.Section([html.Div(top, className="hd"), body], className="panel", **{"aria-label": title})
+
+
+# -- charts ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart, the sentence that says it, and its rows for the table and the CSV file."""
+
+    key: str
+    title: str
+    note: str
+    sentence: str
+    figure: go.Figure
+    legend: tuple[tuple[str, str], ...]
+    """(name, colour)."""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) -> html.Section:
+    """The chart, or with `table=key` in the address its rows; and its CSV file."""
+    as_table = address.get("table") == drawn.key
+    switch = link(
+        "Chart" if as_table else "Table", address.with_(table=None if as_table else drawn.key).href,
+        **{"aria-label": f"{drawn.title} as {'a chart' if as_table else 'a table'}"},
+    )  # fmt: skip
+    saved = download_link("CSV", csv_href)
+    top = [
+        html.H3(drawn.title),
+        html.Span(drawn.note, className="note"),
+        html.Span(className="grow"),
+        switch,
+        saved,
+    ]
+    body = _chart_table(drawn) if as_table else _plot(drawn)
+    kind = "panel chart tall" if tall else "panel chart"
+    return html.Section([html.Div(top, className="hd"), *body], className=kind, **{"aria-label": drawn.title})
+
+
+def _plot(drawn: Chart) -> list[Part]:
+    graph = dcc.Graph(
+        id={"chart": drawn.key},
+        figure=drawn.figure,
+        config={"displayModeBar": False, "displaylogo": False},
+        responsive=True,
+        className="plot",
+    )
+    legend = [html.Span([html.I(style={"background": color}), name]) for name, color in drawn.legend]
+    described = html.Div(graph, role="img", **{"aria-label": drawn.sentence})
+    return [described, html.Div(legend, className="legend")]
+
+
+def _chart_table(drawn: Chart) -> list[Part]:
+    columns = [Column(drawn.columns[0]), *[Column(name, number=True) for name in drawn.columns[1:]]]
+    rows = [html.Tr([html.Td(v, className="n" if i else None) for i, v in enumerate(r)]) for r in drawn.rows]
+    return [table(drawn.title, columns, rows)]
