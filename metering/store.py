@@ -115,14 +115,25 @@ class Transaction(Reader):
 
     def insert(self, table: str, rows: Sequence[Any]) -> None:
         """Adds rows (mappings of the same keys, or dataclasses) at Arrow's speed."""
-        if not rows:
-            return
-        names = [f.name for f in fields(rows[0])] if is_dataclass(rows[0]) else list(rows[0])
-        read = getattr if is_dataclass(rows[0]) else dict.__getitem__
-        columns = pa.table({name: [read(row, name) for row in rows] for name in names})
-        self._connection.register("incoming", columns)
+        if rows:
+            with self._incoming(rows):
+                statement = f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608  (our own name)
+                self._connection.execute(statement)
+
+    def merge(self, name: str, /, rows: Sequence[Any], **values: Any) -> int:
+        """Runs a named statement that reads the rows as the table `incoming`; returns what it touched."""
+        with self._incoming(rows):
+            return self.execute(name, **values)
+
+    @contextmanager
+    def _incoming(self, rows: Sequence[Any]) -> Iterator[None]:
+        if is_dataclass(rows[0]):
+            columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(rows[0])}
+        else:
+            columns = {name: [row[name] for row in rows] for name in rows[0]}
+        self._connection.register("incoming", pa.table(columns))
         try:
-            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+            yield
         finally:
             self._connection.unregister("incoming")
 
@@ -145,6 +156,7 @@ class Store:
         self._slots = threading.BoundedSemaphore(options.read_connections)
         self._lock = threading.Lock()
         self._generation = 0
+        self._invalid = False
         self._closed = False
         self._connection = self._open()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -192,17 +204,22 @@ class Store:
             if number > version:
                 connection.execute("BEGIN")
                 connection.execute(sql)
-                connection.execute("INSERT INTO schema_migrations VALUES (?, ?, ?)", [number, name, self._clock()])
+                connection.execute(
+                    "INSERT INTO schema_migrations VALUES (?, ?, ?)", [number, name, self._clock()]
+                )
                 connection.execute("COMMIT")
 
     def reopen(self) -> None:
-        """Closes and opens the database again, through the writer, after `StoreInvalid`."""
+        """Closes and opens the database again if DuckDB gave up on it; else nothing happens."""
 
         def swap(_: Transaction) -> None:
             with self._lock:
+                if not self._invalid:
+                    return
                 self._generation += 1
                 self._connection.close()
                 self._connection = self._open()
+                self._invalid = False
 
         self._enqueue(swap).result()
 
@@ -227,7 +244,7 @@ class Store:
 
     def submit(self, job: Callable[[Transaction], T]) -> "Future[T]":
         """Queues a job for the writer; waits while the queue is full."""
-        return self._enqueue(_transactional(job))
+        return self._enqueue(lambda transaction: self._commit(transaction, job))
 
     def write(self, job: Callable[[Transaction], T]) -> T:
         """Runs a job in a transaction of the writer and waits until it is durable."""
@@ -236,6 +253,28 @@ class Store:
     def queued(self) -> int:
         """Jobs that wait for the writer."""
         return self._jobs.qsize()
+
+    def _commit(self, transaction: Transaction, job: Callable[[Transaction], T]) -> T:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN")
+            result = job(transaction)
+            connection.execute("COMMIT")
+        except duckdb.Error as error:
+            _roll_back(connection)
+            if self._gave_up(error):
+                raise StoreInvalid(str(error)) from error
+            raise WriteFailed(str(error)) from error
+        except BaseException:
+            _roll_back(connection)
+            raise
+        return result
+
+    def _gave_up(self, error: duckdb.Error) -> bool:
+        """Whether the database must be reopened; remembered until it was."""
+        if isinstance(error, duckdb.FatalException) or "invalidated" in str(error):
+            self._invalid = True
+        return self._invalid
 
     def _write_all(self) -> None:
         while (item := self._jobs.get()) is not None:
@@ -270,6 +309,7 @@ class Store:
                 if stopped.is_set():
                     seconds = self._options.read_timeout_seconds
                     raise ReadTimeout(f"the query took longer than {seconds} s and was stopped") from error
+                self._gave_up(error)
                 raise ReadFailed(str(error)) from error
             except BaseException:
                 cursor.close()
@@ -301,26 +341,6 @@ class Store:
         """The first row of a named query, or none."""
         with self.reading() as read:
             return read.one(name, **values)
-
-
-def _transactional(job: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
-    def run(transaction: Transaction) -> T:
-        connection = transaction._connection
-        try:
-            connection.execute("BEGIN")
-            result = job(transaction)
-            connection.execute("COMMIT")
-        except duckdb.Error as error:
-            _roll_back(connection)
-            if isinstance(error, duckdb.FatalException) or "invalidated" in str(error):
-                raise StoreInvalid(str(error)) from error
-            raise WriteFailed(str(error)) from error
-        except BaseException:
-            _roll_back(connection)
-            raise
-        return result
-
-    return run
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,0 +1,259 @@
+"""The loop that keeps upstreams busy: whose request is next, one attempt, what it means, and then.
+
+Everything here runs on one event loop. `pump` starts as many attempts as may be under way; each
+attempt that ends calls it again, so that nothing polls.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from executor.answers import Verdict, judge
+from executor.limiter import FixedLimit
+from executor.options import ExecutorOptions
+from executor.recorder import Recorder
+from executor.request import Outcome, Request, answer_line, error_line
+from executor.run import TaskRun
+from executor.scheduler import Scheduler
+from executor.upstream import NoAnswer, Upstream, timed
+from metering.clock import Clock
+from metering.event import Event
+
+log = logging.getLogger("nightrate.dispatch")
+
+
+class Instruments(Protocol):
+    """What wants to know of attempts and outcomes."""
+
+    def attempt(self, model: str, upstream: str, code: str) -> None:
+        """An HTTP call ended, with an HTTP status or an error code."""
+        ...
+
+    def outcome(self, event: Event) -> None:
+        """A request has its final answer."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One upstream of one model, how many requests it may have, and when one last succeeded."""
+
+    model: str
+    upstream: Upstream
+    limit: FixedLimit
+    last_success: float = float("-inf")
+
+    @property
+    def label(self) -> str:
+        """The upstream's name in metrics."""
+        return self.upstream.label or "built-in"
+
+
+class Dispatcher:
+    """Starts attempts while there is room at the upstreams, in memory and in the recorder."""
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Sequence[Lane]],
+        recorder: Recorder,
+        options: ExecutorOptions,
+        instruments: Instruments,
+        clock: Clock,
+    ) -> None:
+        self.lanes = lanes
+        self.schedulers = {model: Scheduler() for model in lanes}
+        self.paused = False
+        """No attempt starts while it is set: the disk is full, or the service stops."""
+        self._recorder = recorder
+        self._options = options
+        self._instruments = instruments
+        self._clock = clock
+        self._bytes = 0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    # -- taking part -------------------------------------------------------------------------------
+
+    def add(self, run: TaskRun) -> None:
+        """Lets a task's requests go out."""
+        self.schedulers[run.model.name].add(run)
+        self.pump(run.model.name)
+
+    def remove(self, run: TaskRun) -> None:
+        """Starts no more of a task's requests; those that wait for their next attempt get none."""
+        self._bytes -= run.stop()
+        self.schedulers[run.model.name].remove(run)
+
+    def freed(self, size: int) -> None:
+        """Outcomes of this many bytes are committed: there is room for more."""
+        self._bytes -= size
+
+    def runs(self) -> list[TaskRun]:
+        """Every task that takes part."""
+        return [run for scheduler in self.schedulers.values() for run in scheduler.runs()]
+
+    # -- starting ----------------------------------------------------------------------------------
+
+    def pump_all(self) -> None:
+        """Starts what may start, for every model."""
+        for model in self.lanes:
+            self.pump(model)
+
+    def pump(self, model: str) -> None:
+        """Starts what may start for one model, and comes back when a waiting request is due."""
+        scheduler = self.schedulers[model]
+        while self._may_start() and (lane := self._lane(model)) is not None:
+            now = time.monotonic()
+            chosen = scheduler.next(now, fresh=self._bytes < self._options.in_flight_bytes)
+            if chosen is None:
+                self._wake_at(model, scheduler.next_due())
+                return
+            self._start(lane, *chosen, now)
+
+    def _may_start(self) -> bool:
+        return not self.paused and self._recorder.backlog < self._options.uncommitted_rows
+
+    def _lane(self, model: str) -> Lane | None:
+        """The upstream with the fewest requests under way that may have one more."""
+        free = [lane for lane in self.lanes[model] if lane.limit.free]
+        return min(free, key=lambda lane: lane.limit.in_flight) if free else None
+
+    def _wake_at(self, model: str, due: float | None) -> None:
+        if model in self._timers:
+            self._timers.pop(model).cancel()
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            delay = max(0.0, due - time.monotonic())
+            self._timers[model] = loop.call_later(delay, self._due, model)
+
+    def _due(self, model: str) -> None:
+        self._timers.pop(model, None)
+        self.pump(model)
+
+    def _start(self, lane: Lane, run: TaskRun, request: Request, now: float) -> None:
+        if request.started_at is None:
+            request.started_at, request.started_monotonic = self._clock(), now
+            run.started_at = run.started_at or request.started_at
+            self._bytes += request.size
+        lane.limit.started()
+        attempt = asyncio.get_running_loop().create_task(self._attempt(lane, run, request))
+        run.attempts.add(attempt)
+
+    # -- one attempt -------------------------------------------------------------------------------
+
+    async def _attempt(self, lane: Lane, run: TaskRun, request: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        kept = False
+        try:
+            request.attempts += 1
+            answer, duration_ms = await timed(
+                lane.upstream, run.task.endpoint, request.body, run.model.timeout_seconds
+            )
+            code = answer.code if isinstance(answer, NoAnswer) else str(answer.status)
+            self._instruments.attempt(lane.model, lane.label, code)
+            if run.broken is None:
+                verdict = judge(answer, run.task.endpoint, self._clock())
+                kept = self._decide(lane, run, request, verdict, duration_ms)
+        except Exception as error:  # a fault of ours: this task alone is read again
+            log.exception("%s line %d: an attempt failed inside", run.task.id, request.line_no)
+            run.fail(error)
+        finally:
+            self._bytes -= 0 if kept else request.size
+            lane.limit.ended()
+            run.attempts.discard(task)
+            if run.stopped or run.lost_count:
+                run.changed.set()
+            self.pump(lane.model)
+
+    def _decide(
+        self, lane: Lane, run: TaskRun, request: Request, verdict: Verdict, duration_ms: float
+    ) -> bool:
+        """Records a final answer, or keeps the request for a later attempt and returns True."""
+        now = time.monotonic()
+        if verdict.kind == "success":
+            lane.last_success = now
+        delay = self._delay(request, verdict, now, lane.last_success)
+        if delay is None:
+            self._finish(lane, run, request, verdict, duration_ms)
+        elif not run.stopped:
+            run.later(request, now + delay)
+            return True
+        return False
+
+    def _delay(self, request: Request, verdict: Verdict, now: float, last_success: float) -> float | None:
+        """Seconds until the next attempt; none if this one was the last."""
+        if verdict.kind in ("success", "failure"):
+            return None
+        if verdict.kind == "pushback":
+            request.rate_limited += verdict.status_code == 429
+            since = request.pushed_back_since = request.pushed_back_since or now
+            if now - since >= self._options.pushback_patience_seconds and last_success > since:
+                return None
+            asked = min(verdict.retry_after_seconds or 0.0, self._options.retry_after_longest_seconds)
+            return asked + self._backoff(request.attempts)
+        request.pushed_back_since = None
+        request.used += 1
+        return None if request.used >= self._options.max_attempts else self._backoff(request.used)
+
+    def _backoff(self, attempts: int) -> float:
+        """Exponential with full jitter: a random part of a span that doubles up to the longest."""
+        doubled = self._options.backoff_first_seconds * 2.0 ** min(attempts - 1, 30)
+        return random.uniform(0, min(doubled, self._options.backoff_longest_seconds))  # noqa: S311
+
+    # -- the final answer --------------------------------------------------------------------------
+
+    def _finish(
+        self, lane: Lane, run: TaskRun, request: Request, verdict: Verdict, duration_ms: float
+    ) -> None:
+        """Hands an outcome to the recorder; its line is held in memory in place of the request's body."""
+        event = self._event(lane, run, request, verdict, duration_ms)
+        if verdict.body is not None and verdict.status_code is not None:
+            line = answer_line(run.task.id, request, verdict.status_code, verdict.request_id, verdict.body)
+        else:
+            code = verdict.error_code or "connection_error"
+            line = error_line(run.task.id, request.line_no, request.custom_id, code, verdict.message)
+        run.uncommitted += 1
+        self._bytes += len(line)
+        self._instruments.outcome(event)
+        self._recorder.add(Outcome(run, event, line))
+
+    def _event(
+        self, lane: Lane, run: TaskRun, request: Request, verdict: Verdict, duration_ms: float
+    ) -> Event:
+        assert request.started_at is not None
+        succeeded, usage = verdict.kind == "success", verdict.usage
+        total_ms = max(duration_ms, (time.monotonic() - request.started_monotonic) * 1000)
+        return Event(
+            task_id=run.task.id,
+            line_no=request.line_no,
+            custom_id=request.custom_id,
+            workspace_id=run.task.workspace_id,
+            api_key_id=run.task.api_key_id,
+            model=lane.model,
+            endpoint=run.task.endpoint,
+            outcome="succeeded" if succeeded else "failed",
+            status_code=verdict.status_code,
+            error_code=verdict.error_code,
+            finish_reason=verdict.finish_reason,
+            unmetered=succeeded and usage is None,
+            attempts=request.attempts,
+            rate_limited_attempts=request.rate_limited,
+            input_tokens=usage.input_tokens if usage else None,
+            cached_input_tokens=usage.cached_input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            reasoning_tokens=usage.reasoning_tokens if usage else None,
+            thinking=verdict.thinking,
+            started_at=request.started_at,
+            first_token_at=None,
+            # the monotonic clock, so that a wall clock set back makes no event end before it began
+            finished_at=request.started_at + timedelta(milliseconds=total_ms),
+            duration_ms=duration_ms,
+            first_token_ms=None,
+            total_ms=total_ms,
+            upstream=lane.upstream.label,
+        )

@@ -1,0 +1,109 @@
+"""What memory knows of a running task. It is forgotten at any doubt and read again from the store."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Iterator
+from datetime import datetime
+
+from executor.options import ModelOptions
+from executor.request import Request
+from executor.result_files import ResultFiles
+from executor.tasks import Task
+
+
+class TaskRun:
+    """The requests of one task that still want a final answer, and the files that take the answers.
+
+    Belongs to the dispatch loop, except `files`, which the recorder writes, and `broken`, which it
+    sets before it says so to the loop.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: ModelOptions,
+        files: ResultFiles,
+        requests: Iterator[Request],
+        done: int,
+    ) -> None:
+        self.task = task
+        self.model = model
+        self.files = files
+        self.remaining = task.total - done
+        """Requests without a committed outcome."""
+        self.uncommitted = 0
+        self.attempts: set[asyncio.Task[None]] = set()
+        self.broken: BaseException | None = None
+        """Why what memory knows of this task may not be trusted any more."""
+        self.stopped = False
+        """No new attempt starts."""
+        self.changed = asyncio.Event()
+        """Set when the run is settled, broken, drained, or the task's row should be looked at again."""
+        self.started_at: datetime | None = task.started_at
+        self._fresh = requests
+        self._exhausted = False
+        self._waiting: list[tuple[float, int, Request]] = []
+        self._order = itertools.count()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every request has a committed outcome."""
+        return self.remaining == 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is under way or on its way to the disk."""
+        return not self.attempts and self.uncommitted == 0
+
+    @property
+    def pending(self) -> int:
+        """Requests that are not under way now and have no outcome."""
+        return max(0, self.remaining - self.uncommitted - len(self.attempts))
+
+    @property
+    def lost_count(self) -> bool:
+        """Whether the file held fewer requests than were counted: then nothing would ever end it."""
+        return self._exhausted and not self._waiting and self.idle and not self.settled
+
+    @property
+    def pushed_back(self) -> bool:
+        """Whether some request waits because an upstream pushed it back."""
+        return any(request.pushed_back_since is not None for _, _, request in self._waiting)
+
+    def next_request(self, now: float, *, fresh: bool) -> Request | None:
+        """A request that waited long enough, else (if `fresh`) the next line; none if there is nothing now."""
+        if self.stopped:
+            return None
+        if self._waiting and self._waiting[0][0] <= now:
+            return heapq.heappop(self._waiting)[2]
+        if self._exhausted or not fresh:
+            return None
+        try:
+            request = next(self._fresh, None)
+        except Exception as error:  # noqa: BLE001  (the input file was damaged; the task is read again)
+            self.fail(error)
+            return None
+        self._exhausted = request is None
+        return request
+
+    def next_due(self) -> float | None:
+        """The monotonic moment at which the first waiting request may go again."""
+        return self._waiting[0][0] if self._waiting and not self.stopped else None
+
+    def later(self, request: Request, due: float) -> None:
+        """Keeps a request until the monotonic moment `due`."""
+        heapq.heappush(self._waiting, (due, next(self._order), request))
+
+    def stop(self) -> int:
+        """No new attempt starts; returns the bytes of the requests that waited for one."""
+        self.stopped = True
+        size = sum(request.size for _, _, request in self._waiting)
+        self._waiting.clear()
+        return size
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing that memory knows of this task is trusted any more."""
+        self.broken = self.broken or error
+        self.stopped = True
+        self.changed.set()

@@ -1,0 +1,150 @@
+"""The only file that speaks to a model: one HTTP attempt, bounded in time and size.
+
+An attempt brings an `Answer` (complete, whatever its status) or a `NoAnswer` (why there is none);
+it never raises, but for cancellation.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+from pyreqwest.response import Response
+
+from executor.options import TEST_MODEL
+
+
+__all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client", "timed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer."""
+
+    status: int
+    body: bytes
+    request_id: str | None = None
+    retry_after: str | None = None
+    """The header as it was sent: seconds or an HTTP date."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """An attempt without a usable answer."""
+
+    code: str
+    """`timeout`, `connection_error` or `response_too_large`."""
+    message: str
+
+
+class Upstream(Protocol):
+    """One address that serves a model."""
+
+    label: str | None
+    """Its URL without user info, for events and metrics; none for the built-in test model."""
+
+    async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
+        """Sends one request and reads the whole answer."""
+        ...
+
+
+def http_client(connect_timeout_seconds: float) -> Client:
+    """The client that all upstreams share: no redirects, no proxy from the environment."""
+    return (
+        ClientBuilder()
+        .connect_timeout(timedelta(seconds=connect_timeout_seconds))
+        .follow_redirects(False)
+        .error_for_status(False)
+        .pool_idle_timeout(timedelta(seconds=30))
+        .user_agent("nightrate")
+        .no_proxy()
+        .build()
+    )
+
+
+class HttpUpstream:
+    """A base URL such as `http://host:9000/v1`."""
+
+    def __init__(self, client: Client, url: str, api_key: str | None, response_bytes: int) -> None:
+        parts = urlsplit(url)
+        self.label: str | None = without_user_info(url)
+        self._client = client
+        self._base = str(self.label).rstrip("/")
+        self._user = (parts.username, parts.password) if parts.username else None
+        self._api_key = api_key
+        self._limit = response_bytes
+
+    async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
+        """Sends one request; the time limit covers all of it, to the last byte of the answer."""
+        request = self._client.post(self._base + endpoint.removeprefix("/v1"))
+        request = request.header("content-type", "application/json").body_bytes(body)
+        if self._api_key:
+            request = request.bearer_auth(self._api_key)
+        elif self._user:
+            request = request.basic_auth(self._user[0] or "", self._user[1])
+        request = request.timeout(timedelta(seconds=timeout_seconds))
+        try:
+            async with request.build_streamed() as response:
+                return await self._read(response)
+        except RequestTimeoutError:
+            return NoAnswer("timeout", f"No complete answer within {timeout_seconds:g} s.")
+        except PyreqwestError as error:
+            return NoAnswer("connection_error", f"The upstream gave no complete answer: {_reason(error)}.")
+
+    async def _read(self, response: Response) -> Answer | NoAnswer:
+        chunks: list[bytes] = []
+        size = 0
+        while (chunk := await response.body_reader.read_chunk()) is not None:
+            size += len(chunk)
+            if size > self._limit:
+                return NoAnswer("response_too_large", f"The answer is larger than {self._limit} bytes.")
+            chunks.append(bytes(chunk))
+        return Answer(
+            response.status,
+            b"".join(chunks),
+            response.get_header("x-request-id"),
+            response.get_header("retry-after"),
+        )
+
+
+class TestModel:
+    """`batch-test-model`: a fixed answer, from no upstream and free of charge (SPEC §3.3)."""
+
+    label: str | None = None
+
+    async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
+        """Answers at once."""
+        await asyncio.sleep(0)
+        return Answer(200, _TEST_ANSWER)
+
+
+_TEST_ANSWER = (
+    '{"object":"chat.completion","model":"' + TEST_MODEL + '","choices":[{"index":0,"finish_reason":"stop",'
+    '"message":{"role":"assistant","content":"This is a test result."}}],'
+    '"usage":{"prompt_tokens":20,"completion_tokens":6,"total_tokens":26}}'
+).encode()
+
+
+def without_user_info(url: str) -> str:
+    """The URL as it may be shown: without name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _reason(error: PyreqwestError) -> str:
+    details = error.args[1] if len(error.args) > 1 else {}
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return str(causes[-1]["message"] if causes else error)[:300]
+
+
+async def timed(
+    upstream: Upstream, endpoint: str, body: bytes, seconds: float
+) -> tuple[Answer | NoAnswer, float]:
+    """One attempt and its duration in milliseconds, by a monotonic clock."""
+    begun = monotonic()
+    answer = await upstream.ask(endpoint, body, seconds)
+    return answer, (monotonic() - begun) * 1000
