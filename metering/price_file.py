@@ -75,7 +75,7 @@ class _Bare:
     text: str
 
 
-class _Wrong(Exception):  # noqa: N818  (reads as what happened)
+class _Wrong(Exception):
     """A value can't be taken; the message says what to write."""
 
 
@@ -85,7 +85,7 @@ def read_price_file(path: Path) -> PriceFile:
     checker = _Checker(str(path), _Lines(text))
     entries = checker.entries(_table_of(path, text))
     if checker.faults:
-        raise PriceBookError(checker.faults)
+        raise PriceBookError(sorted(checker.faults, key=lambda fault: fault.line or 0))
     return PriceFile(str(path), tuple(entries), len(text.splitlines()))
 
 
@@ -117,7 +117,7 @@ class _Lines:
     def __init__(self, text: str) -> None:
         self._text = _STRINGS_AND_COMMENTS.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
         starts = [found.start() for found in _BLOCK.finditer(self._text)]
-        self._blocks = list(zip(starts, [*starts[1:], len(text)], strict=True))
+        self._blocks = list(zip(starts, [*starts, len(text)][1:], strict=True))
 
     def of(self, block: int | None, key: str | None = None, tier: int | None = None) -> int:
         """The line of a key, else of its tier, its entry or the file."""

@@ -144,7 +144,7 @@ def test_ending_a_task_twice_enters_it_once(store: Store, metering: Meter) -> No
 def test_a_failed_ending_leaves_nothing(store: Store, metering: Meter) -> None:
     """Without a price in force the task is parked whole: no rollup, no error counts, no moment given."""
     task = ended(currency="EUR")
-    with pytest.raises(NoPriceInForce, match="qwen-plus.*EUR"):
+    with pytest.raises(NoPriceInForce, match=r"qwen-plus.*EUR"):
         end(store, metering, task, [event(task, 1), event(task, 2, **FAILED)])
     assert [rows(store, t) for t in ("charges", "task_rollups", "task_errors", "task_digests")] == [[]] * 4
     task = replace(task, task_id="batch_2", currency="CNY")
