@@ -96,8 +96,9 @@ class _LiveKey:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    keys: Mapping[str, _LiveKey]
+    by_digest: Mapping[str, _LiveKey]
     """By the SHA-256 of their secrets."""
+    by_id: Mapping[str, _LiveKey]
     workspaces: frozenset[str]
 
 
@@ -122,10 +123,18 @@ class KeyRing:
         hashed = digest(secret)
         if hmac.compare_digest(hashed, self._admin):
             return ADMIN
-        live = self._current().keys.get(hashed)
-        if live is None or (live.expires_at is not None and live.expires_at <= self._clock()):
-            return None
-        return live.access
+        live = self._current().by_digest.get(hashed)
+        return live.access if live is not None and self._in_time(live) else None
+
+    def _in_time(self, live: _LiveKey) -> bool:
+        return live.expires_at is None or self._clock() < live.expires_at
+
+    def still_valid(self, access: Access) -> bool:
+        """Whether the key that a caller came with would be accepted now."""
+        if access.key_id is None:
+            return access.is_admin
+        live = self._current().by_id.get(access.key_id)
+        return live is not None and live.access == access and self._in_time(live)
 
     def has_workspace(self, identity: str) -> bool:
         """Whether there is such a workspace."""
@@ -146,4 +155,5 @@ class KeyRing:
             row["secret_sha256"]: _LiveKey(Access(row["workspace_id"], row["id"]), row["expires_at"])
             for row in rows
         }
-        return _Known(keys, frozenset(row["id"] for row in workspaces))
+        by_id = {str(live.access.key_id): live for live in keys.values()}
+        return _Known(keys, by_id, frozenset(row["id"] for row in workspaces))

@@ -252,8 +252,8 @@ def _currency(value: str | None) -> str | None:
 def _budget(value: Decimal | None) -> Decimal | None:
     if value is None:
         return None
-    exact = value.is_finite() and round(value, 15) == value
-    if not exact or not 0 < value < LARGEST_BUDGET:
+    exponent = value.as_tuple().exponent  # a letter if it is no number
+    if not isinstance(exponent, int) or exponent < -15 or not 0 < value < LARGEST_BUDGET:
         raise InvalidParameter(
             'budget must be an amount above 0, such as "250.00", with at most 15 decimals, or null.',
             param="budget",
