@@ -5,7 +5,7 @@ FAILED = 1
 WRONG_USE = 2
 
 
-class CliFailure(Exception):  # noqa: N818  (reads as what happened)
+class CliFailure(Exception):
     """A command could not be done. Shown as two lines, never as a traceback."""
 
     def __init__(self, message: str, *, hint: str | None = None, exit_code: int = FAILED) -> None:

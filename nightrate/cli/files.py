@@ -17,10 +17,10 @@ from executor.options import TEST_ENDPOINT, TEST_MODEL, LimitOptions, ModelOptio
 from executor.validation import Report, validate
 from nightrate.cli.convert import Conversion, Header, RowError, convert
 from nightrate.cli.failure import FAILED, CliFailure, wrong_use
-from nightrate.cli.offline import configured_models
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen
 from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url
+from nightrate.models import configured_models
 
 InputFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")]
 Endpoint = Annotated[

@@ -9,11 +9,11 @@ import typer
 
 from metering.prices import PriceBook, PriceBookError
 from nightrate.cli.failure import CliFailure
-from nightrate.cli.offline import configured_models
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen
 from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
 from nightrate.cli.work import connect, save
+from nightrate.models import configured_models
 
 Kind = Literal["charges", "usage"]
 Format = Literal["csv", "parquet"]

@@ -1,0 +1,176 @@
+"""What is measured and what it is measured against, each as a real process: our server, nginx, a slow upstream."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).parent.parent
+NGINX = Path("/usr/sbin/nginx")
+ADMIN_KEY = "benchmark-admin-key-0123456789"
+ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1700000000,
+    "model": "fast",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Good."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 200, "completion_tokens": 20, "total_tokens": 220},
+}
+NGINX_CONF = """
+daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log crit;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; keepalive_requests 100000000; client_body_buffer_size 64k;
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  default_type application/json;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location = /v1/chat/completions {{ return 200 '{answer}'; }}
+    location = /v1/models {{ return 200 '{{"object":"list","data":[]}}'; }}
+  }}
+}}
+"""
+SETTINGS = """
+[server]
+port = {port}
+[storage]
+data_dir = "data"
+min_free_bytes = 0
+[billing]
+prices = "prices.toml"
+[[models]]
+name = "fast"
+upstreams = ["{upstream}"]
+max_concurrency = {concurrency}
+free = true
+"""
+
+
+def free_port() -> int:
+    """A port that nobody uses right now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process for as long as it is needed."""
+    environment = {**os.environ, "NIGHTRATE_ADMIN_KEY": ADMIN_KEY}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise SystemExit(f"it ended with {process.returncode}:\n{log.read_text()}")
+        try:
+            if requests.get(url, timeout=1).ok:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.1)
+    raise SystemExit(f"{url} is not ready after 60 s:\n{log.read_text()}")
+
+
+@contextmanager
+def fast_upstream(folder: Path) -> Iterator[str]:
+    """nginx that answers every request at once with the same completion."""
+    if not NGINX.exists():
+        raise SystemExit(f"{NGINX} is missing; install Debian's nginx-light")
+    port, conf, log = free_port(), folder / "nginx.conf", folder / "nginx.log"
+    conf.write_text(NGINX_CONF.format(folder=folder, port=port, answer=json.dumps(ANSWER)))
+    with running([str(NGINX), "-p", str(folder), "-c", str(conf)], log) as process:
+        _until_ready(f"http://127.0.0.1:{port}/v1/models", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def slow_upstream(folder: Path, latency_seconds: float) -> Iterator[str]:
+    """The tests' scripted upstream with a fixed latency."""
+    command = [sys.executable, "-m", "tests.upstream", "--latency", str(latency_seconds)]
+    with running(command, folder / "upstream.log") as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+
+
+class Server:
+    """Our service in a data folder of its own, and what a client does with it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["authorization"] = f"Bearer {ADMIN_KEY}"
+
+    def get(self, path: str, **params: object) -> Any:
+        """GET as JSON."""
+        answer = self.session.get(self.url + path, params=params, timeout=60)
+        if not answer.ok:
+            raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+    def submit(self, file: Path) -> str:
+        """Uploads and makes a task; its id."""
+        with file.open("rb") as content:
+            form = {"file": (file.name, content, "application/jsonl")}
+            sent = self.session.post(
+                f"{self.url}/v1/files", data={"purpose": "batch"}, files=form, timeout=600
+            )
+        wanted = {
+            "input_file_id": sent.json()["id"],
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        made = self.session.post(f"{self.url}/v1/batches", json=wanted, timeout=60)
+        if not made.ok:
+            raise SystemExit(made.text)
+        return str(made.json()["id"])
+
+    def seconds_of(self, task_id: str, poll_seconds: float = 0.02) -> tuple[float, dict[str, Any]]:
+        """The client's seconds from `in_progress` to the end, upload and validation left out; and the task."""
+        begun: float | None = None
+        while True:
+            batch = self.get(f"/v1/batches/{task_id}")
+            now, status = time.perf_counter(), batch["status"]
+            if status == "validating":
+                time.sleep(0.002)
+                continue
+            begun = begun or now
+            if status in ("completed", "failed", "expired", "cancelled"):
+                return now - begun, batch
+            time.sleep(poll_seconds)
+
+
+@contextmanager
+def our_server(folder: Path, upstream: str, concurrency: int) -> Iterator[Server]:
+    """The real service as a process of its own."""
+    port = free_port()
+    folder.mkdir(exist_ok=True)
+    (folder / "prices.toml").write_text("")
+    settings, log = folder / "nightrate.toml", folder / "server.log"
+    settings.write_text(SETTINGS.format(port=port, upstream=upstream, concurrency=concurrency))
+    command = [str(Path(sys.executable).with_name("nightrate")), "serve", "--config", str(settings)]
+    with running(command, log) as process:
+        _until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
+        yield Server(f"http://127.0.0.1:{port}")
