@@ -133,7 +133,9 @@ class _Lines:
         return self._text.count("\n", 0, start if found is None else found) + 1
 
     def _key(self, key: str, start: int, end: int) -> int | None:
-        found = re.compile(rf"(?<![\w.-]){re.escape(key)}[ \t]*=").search(self._text, start, end)
+        name = re.escape(key)
+        pattern = re.compile(rf"(?<![\w.-]){name}[ \t]*=|^[ \t]*\[+[ \t]*{name}[ \t]*[\].]", re.MULTILINE)
+        found = pattern.search(self._text, start, end)
         return found.start() if found else None
 
 

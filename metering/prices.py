@@ -40,6 +40,10 @@ class PriceBook:
         """All prices, by model, currency and date."""
         return tuple(price for key in sorted(self._by_key) for price in self._by_key[key])
 
+    def has(self, price_id: str) -> bool:
+        """Whether the book has this very price."""
+        return price_id in self._lines
+
     def in_force(self, model: str, currency: str, at: datetime) -> Price | None:
         """The latest price that is valid from `at` or earlier, or none."""
         prices = self._by_key.get((model, currency), ())
@@ -103,7 +107,7 @@ class PriceBook:
             return self._at(
                 changed, f"a used price can't be changed: {was}; restore it and add a new valid_from"
             )
-        kept = used["price_id"] in self._lines
+        kept = self.has(used["price_id"])
         if now_in_force is not None and (kept or now_in_force.price_id not in stored):
             said = f"valid_from {instant(now_in_force.valid_from)} lies before charges that it would have changed"
             return self._at(now_in_force, f"{said}: {was}; use a later valid_from")
@@ -114,7 +118,7 @@ class PriceBook:
 
     def _changed(self, used: Row) -> Price | None:
         """The book's price of the same model, currency and date as a used one that says something else."""
-        if used["canonical"] is None or used["price_id"] in self._lines:
+        if used["canonical"] is None or self.has(used["price_id"]):
             return None
         since = datetime.fromisoformat(json.loads(used["canonical"])["valid_from"])
         same = self.in_force(used["model"], used["currency"], since)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
@@ -161,6 +162,11 @@ class Store:
         self._connection = self._open()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder."""
+        return self._options.data_dir
 
     # -- opening -----------------------------------------------------------------------------------
 
