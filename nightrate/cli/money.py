@@ -1,18 +1,19 @@
 """Commands on money and figures: export, prices, statistics."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from metering.prices import PriceBook, PriceBookError
+from nightrate.cli.download import save
 from nightrate.cli.failure import CliFailure
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen
 from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
-from nightrate.cli.work import connect, save
+from nightrate.cli.work import connect
 from nightrate.models import configured_models
 
 Kind = Literal["charges", "usage"]
@@ -48,12 +49,30 @@ def export(
     asked = {"period": month, "start": start, "end": end, "format": file_format, "workspace_id": workspace}
     asked |= {"profile": profile} if file_format == "csv" else {}
     target = out or Path(f"{kind}-{month or 'range'}.{file_format}")
+    rows: int | str
     try:
-        _export_running(Service(around.service_url, around.api_key), screen, kind, asked, target)
+        rows, sha256 = _export_running(
+            Service(around.service_url, around.api_key), screen, kind, asked, target
+        )
     except NotReachable:
         if around.names_a_service:
             raise
-        raise
+        from nightrate.cli.stopped import (
+            export_stopped,  # the database's libraries, which no other path needs
+        )
+
+        rows, sha256 = export_stopped(around.settings, screen, kind, asked, target)
+    if str(target) != "-":
+        screen.say(f"{target}: {rows} rows, SHA-256 {sha256}")
+
+
+def _service(around: Surroundings) -> Service:
+    """The running service; without any key, since a stopped one's data needs none, a running one then refuses."""
+    try:
+        key = around.api_key
+    except CliFailure:
+        key = ""
+    return Service(around.service_url, key)
 
 
 def _running_month(around: Surroundings) -> str:
@@ -62,12 +81,12 @@ def _running_month(around: Surroundings) -> str:
     return datetime.now(zone).strftime("%Y-%m")
 
 
-def _export_running(service: Service, screen: Screen, kind: str, asked: dict[str, Any], target: Path) -> None:
+def _export_running(
+    service: Service, screen: Screen, kind: str, asked: Mapping[str, str | None], target: Path
+) -> tuple[int | str, str]:
     with service.download(f"/v1/billing/exports/{kind}", **asked) as answer:
-        save(screen, answer, target, "Exporting")
-    rows, digest = (answer.headers.get(f"x-nightrate-{name}", "?") for name in ("rows", "sha256"))
-    if str(target) != "-":
-        screen.say(f"{target}: {rows} rows, SHA-256 {digest}")
+        save(screen, answer.pieces(), answer.size, target, "Exporting")
+        return answer.header("x-nightrate-rows"), answer.header("x-nightrate-sha256")
 
 
 def prices(
@@ -105,11 +124,13 @@ def _tier_row(price: dict[str, Any], tier: dict[str, Any]) -> dict[str, Any]:
 
 def prices_check(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A price book [billing.prices of the settings]")
+        Path | None, typer.Argument(metavar="FILE", help="A price book [billing.prices of the settings]")
     ] = None,
     config: Config = None,
 ) -> None:
     """Reads a price book as the service would at start, and says what is wrong with it."""
+    from metering.prices import PriceBook, PriceBookError  # brings the database's libraries with it
+
     around = Surroundings(os.environ, config)
     path = file or around.settings.billing.prices
     try:

@@ -67,13 +67,10 @@ class Service:
             return self._json("POST", "/v1/files", params=params, data=form, headers=headers)
 
     @contextlib.contextmanager
-    def download(self, path: str, **params: object) -> Iterator[requests.Response]:
-        """A streamed GET; read its `iter_content`."""
+    def download(self, path: str, **params: object) -> Iterator["Download"]:
+        """A streamed GET."""
         with self._send("GET", path, params=params, stream=True) as answer:
-            try:
-                yield answer
-            except requests.RequestException as error:
-                raise CliFailure(f"the download broke off: {_short(error)}", hint="Try again.") from error
+            yield Download(answer)
 
     def all_pages(self, path: str, *, most: int, **params: object) -> list[dict[str, Any]]:
         """The rows of a list, over its pages, `most` at most."""
@@ -120,6 +117,26 @@ class Service:
         if answer.status_code >= 300:
             raise refusal(answer)
         return answer
+
+
+class Download:
+    """An answer whose content is read piece by piece."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        self._answer = answer
+        length = answer.headers.get("content-length")
+        self.size = int(length) if length else None
+
+    def header(self, name: str) -> str:
+        """One of its headers; `?` if it is not there."""
+        return self._answer.headers.get(name, "?")
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content."""
+        try:
+            yield from self._answer.iter_content(CHUNK_BYTES)
+        except requests.RequestException as error:
+            raise CliFailure(f"the download broke off: {_short(error)}", hint="Try again.") from error
 
 
 class Multipart(io.RawIOBase):

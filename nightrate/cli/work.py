@@ -1,17 +1,16 @@
 """Commands on tasks: submit, tasks, results, cancel."""
 
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
-import requests
 import typer
 
+from nightrate.cli.download import save
 from nightrate.cli.failure import FAILED, CliFailure, wrong_use
 from nightrate.cli.files import Endpoint, InputFile, endpoint_of
-from nightrate.cli.service import CHUNK_BYTES, NotReachable, Service, segment
+from nightrate.cli.service import NotReachable, Service, segment
 from nightrate.cli.shown import Screen, utc_time
 from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
 
@@ -122,7 +121,7 @@ def ending_of(batch: dict[str, Any]) -> str:
 
 def tasks(
     task_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Only this task, with its details")
+        str | None, typer.Argument(metavar="ID", help="Only this task, with its details")
     ] = None,
     status: Annotated[str | None, typer.Option("--status")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Part of the task's name")] = None,
@@ -205,7 +204,7 @@ def results(
     if file_id is None:
         raise _no_file(batch, errors)
     with service.download(f"/v1/files/{segment(file_id)}/content") as answer:
-        save(screen, answer, out, "Downloading")
+        save(screen, answer.pieces(), answer.size, out, "Downloading")
 
 
 def _no_file(batch: dict[str, Any], errors: bool) -> CliFailure:
@@ -224,34 +223,6 @@ def _no_file(batch: dict[str, Any], errors: bool) -> CliFailure:
     return CliFailure(
         f"{batch['id']} ({batch['status']}) has no result file: no request succeeded", hint=hint
     )
-
-
-def save(screen: Screen, answer: requests.Response, out: Path | None, label: str) -> None:
-    """Writes a download to a file, whole or not at all, or to standard output."""
-    if out is None or str(out) == "-":
-        _copy(answer, sys.stdout.buffer, screen, label)
-        sys.stdout.buffer.flush()
-        return
-    part = out.with_name(out.name + ".part")
-    try:
-        with part.open("wb") as target:
-            _copy(answer, target, screen, label)
-        part.replace(out)
-    except OSError as error:
-        if isinstance(error, requests.RequestException):
-            raise
-        raise CliFailure(f"{out} can't be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _copy(answer: requests.Response, target: BinaryIO, screen: Screen, label: str) -> None:
-    total, done = answer.headers.get("content-length"), 0
-    with screen.bytes_bar(label, int(total) if total else None) as progressed:
-        for part in answer.iter_content(CHUNK_BYTES):
-            target.write(part)
-            done += len(part)
-            progressed(done)
 
 
 def cancel(task_id: TaskId, config: Config = None, url: Url = None, key: Key = None) -> None:

@@ -1,0 +1,59 @@
+"""Exports from the data folder of a stopped service. Whoever can read the folder is its operator."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from metering.access import ADMIN
+from metering.clock import utc_now
+from metering.errors import Refused
+from metering.exports import Export, ExportRequest, Exports
+from metering.store import Store, StoreError
+from nightrate.cli.download import save
+from nightrate.cli.failure import CliFailure, wrong_use
+from nightrate.cli.shown import Screen
+from nightrate.settings import Settings
+
+
+def export_stopped(
+    settings: Settings, screen: Screen, kind: str, asked: Mapping[str, str | None], target: Path
+) -> tuple[int, str]:
+    """Writes the same file as the running service would; its rows and SHA-256."""
+    request = ExportRequest(
+        kind=kind,
+        format=asked["format"] or "csv",
+        profile=asked.get("profile") or "machine",
+        workspace_id=asked["workspace_id"],
+        period=asked["period"],
+        start=asked["start"],
+        end=asked["end"],
+    )
+    with _store(settings) as store:
+        export = _made(Exports(store, settings.billing, utc_now), request)
+        save(screen, export.pieces(), export.size_bytes, target, "Exporting")
+    return export.rows, export.sha256
+
+
+def _made(exports: Exports, request: ExportRequest) -> Export:
+    try:
+        return exports.write(ADMIN, request)
+    except Refused as error:
+        raise wrong_use(error.message) from error
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Store]:
+    path = settings.storage.database_path
+    if not path.is_file():
+        hint = "Start the service with `nightrate serve`, or name its settings with --config."
+        raise CliFailure(f"no service answers, and there is no data of a stopped one: {path}", hint=hint)
+    try:
+        store = Store(settings.storage)
+    except StoreError as error:
+        raise CliFailure(f"no service answers, and {error}") from error
+    try:
+        yield store
+    except StoreError as error:
+        raise CliFailure(f"the data can't be read: {error}") from error
+    finally:
+        store.close()

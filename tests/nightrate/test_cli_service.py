@@ -1,0 +1,210 @@
+"""The commands against a real service: the whole way of a task from a table to its bill."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.upstream import Upstream
+
+NIGHTRATE = Path(sys.executable).with_name("nightrate")
+SETTINGS = """
+[server]
+port = {port}
+[storage]
+data_dir = "data"
+min_free_bytes = 0
+[billing]
+prices = "prices.toml"
+[executor]
+max_attempts = 2
+[[models]]
+name = "scripted"
+upstreams = ["{upstream}"]
+max_concurrency = 8
+"""
+PRICES = """
+[[prices]]
+model = "scripted"
+currency = "USD"
+valid_from = 2026-01-01T00:00:00Z
+source = "test"
+tiers = [{ input = "2", output = "6" }]
+"""
+
+
+@dataclass
+class Installed:
+    """The installed command in a folder with settings and, while `process` runs, a service."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTRATE_")}
+        return {**own, "NIGHTRATE_CONFIG": str(self.folder / "nightrate.toml")}
+
+    def __call__(self, *args: object) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [NIGHTRATE, *map(str, args)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def start(self) -> None:
+        log = (self.folder / "server.log").open("a")
+        self.process = subprocess.Popen(
+            [NIGHTRATE, "serve"], cwd=self.folder, env=self.environment, stdout=log, stderr=log, text=True
+        )
+        for _ in range(300):
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            try:
+                if requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=1).ok:
+                    return
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "server.log").read_text())
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nightrate(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Installed]:
+    """A service that runs, and the command beside it."""
+    folder = tmp_path_factory.mktemp("cli")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "nightrate.toml").write_text(SETTINGS.format(port=port, upstream=upstream.url))
+    (folder / "prices.toml").write_text(PRICES)
+    installed = Installed(folder, port)
+    installed.start()
+    try:
+        yield installed
+    finally:
+        if installed.process is not None and installed.process.poll() is None:
+            installed.stop()
+
+
+@pytest.fixture(scope="module")
+def task(nightrate: Installed) -> str:
+    """A completed task of three requests, of which one failed, made as a newcomer would."""
+    (nightrate.folder / "in.csv").write_text("custom_id,q\na,one\nb,two words\nc,bad @status=400\n")
+    assert nightrate("convert", "in.csv", "--model", "scripted").returncode == 0
+    done = nightrate("submit", "in.jsonl", "--name", "From a table", "--metadata", "team=x", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "2 succeeded, 1 failed of 3" in done.stderr
+    assert "USD" in done.stderr
+    return done.stdout.strip()
+
+
+def test_submit_wait_and_results(nightrate: Installed, task: str) -> None:
+    """Result and error file come to standard output or to a file."""
+    got = [json.loads(line) for line in nightrate("results", task).stdout.splitlines()]
+    assert sorted(line["custom_id"] for line in got) == ["a", "b"]
+    assert nightrate("results", task, "--errors", "--out", "errors.jsonl").returncode == 0
+    assert json.loads((nightrate.folder / "errors.jsonl").read_text())["response"]["status_code"] == 400
+
+
+def test_tasks_lists_and_shows(nightrate: Installed, task: str) -> None:
+    """The list has the task with its name and counts; one task as JSON is the API's object."""
+    listed = nightrate("tasks", "--status", "completed").stdout
+    assert task in listed
+    assert "From a table" in listed
+    assert json.loads(nightrate("tasks", task, "--json").stdout)["metadata"]["team"] == "x"
+    assert nightrate("tasks", "batch_unknown").returncode == 1
+    assert nightrate("tasks", "--status", "nonsense").returncode == 2
+
+
+def test_statistics_and_prices(nightrate: Installed, task: str) -> None:
+    """Statistics have the task's calls, prices the book."""
+    found = json.loads(nightrate("statistics", "--json").stdout)
+    assert next(row for row in found["data"] if row["model"] == "scripted")["calls"] == 3
+    assert "scripted" in nightrate("statistics").stdout
+    assert nightrate("statistics", "--start", "yesterday").returncode == 2
+    assert "scripted" in nightrate("prices").stdout
+
+
+def test_a_failed_task_is_exit_code_1_and_told_by_line(nightrate: Installed) -> None:
+    """A file that the service refuses is told line by line."""
+    (nightrate.folder / "bad.jsonl").write_text('{"custom_id": "a"}\nnot json\n')
+    done = nightrate("submit", "bad.jsonl", "--wait")
+    assert done.returncode == 1
+    assert "invalid_json_line" in done.stdout
+    assert "no result file" in nightrate("results", done.stdout.split()[0]).stderr
+
+
+def test_cancel(nightrate: Installed) -> None:
+    """A running task can be cancelled; a completed one not."""
+    (nightrate.folder / "slow.csv").write_text("a,slow @latency=30\n")
+    nightrate("convert", "slow.csv", "--model", "scripted")
+    task = nightrate("submit", "slow.jsonl").stdout.strip()
+    assert "cancelling" in nightrate("cancel", task).stderr
+    assert nightrate("results", task).returncode == 1
+
+
+def test_sample_is_accepted(nightrate: Installed) -> None:
+    """The sample asks a model of the running service."""
+    (nightrate.folder / "sample.jsonl").write_text(nightrate("sample").stdout)
+    assert nightrate("check", "sample.jsonl").returncode == 0
+    assert nightrate("submit", "sample.jsonl", "--wait").returncode == 0
+
+
+def test_workspaces_and_keys(nightrate: Installed) -> None:
+    """A new workspace's key works, sees only its own, and no longer works once revoked."""
+    made = nightrate("workspaces", "create", "Search team", "--json")
+    workspace = json.loads(made.stdout)[0]["id"]
+    created = nightrate("keys", "create", "ci", "--workspace", workspace)
+    secret = created.stdout.strip()
+    assert "There is no such task" in nightrate("tasks", "--key", secret).stderr
+    assert nightrate("workspaces", "--key", secret).returncode == 1
+    listed = nightrate("keys", "--workspace", workspace)
+    assert secret not in listed.stdout
+    key_id = json.loads(nightrate("keys", "--workspace", workspace, "--json").stdout)[0]["id"]
+    assert nightrate("keys", "revoke", key_id, "--workspace", workspace).returncode == 0
+    assert "valid key" in nightrate("tasks", "--key", secret).stderr
+    assert nightrate("workspaces", "set", workspace, "--disabled").returncode == 0
+
+
+def test_export_is_the_same_from_a_stopped_service(nightrate: Installed, task: str) -> None:
+    """The ledger as CSV and Parquet, byte for byte the same over HTTP and from the data folder."""
+    for name in ("csv", "parquet"):
+        done = nightrate("export", "charges", "--format", name, "--out", f"running.{name}")
+        assert done.returncode == 0, done.stderr
+        assert "rows, SHA-256" in done.stderr
+    assert task in (nightrate.folder / "running.csv").read_text()
+    assert nightrate.stop() == 0
+    try:
+        for name in ("csv", "parquet"):
+            done = nightrate("export", "charges", "--format", name, "--out", f"stopped.{name}")
+            assert done.returncode == 0, done.stderr
+            running, stopped = (nightrate.folder / f"{when}.{name}" for when in ("running", "stopped"))
+            assert running.read_bytes() == stopped.read_bytes()
+        assert nightrate("export", "charges", "--url", f"http://127.0.0.1:{nightrate.port}").returncode == 1
+    finally:
+        nightrate.start()
