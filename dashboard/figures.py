@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -64,7 +65,7 @@ def lines(times: Sequence[datetime], series: Sequence[Series], theme: Theme, uni
 def axis_of(times: Sequence[datetime]) -> dict[str, Any]:
     """The x values: start and step where the steps are even, which spares the browser a list; else all."""
     local = [t.replace(tzinfo=None) for t in times]
-    steps = {b - a for a, b in zip(local, local[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(local)}
     if len(steps) == 1:
         return {"x0": local[0].isoformat(), "dx": steps.pop().total_seconds() * 1000}
     return {"x": [t.isoformat() for t in local]}

@@ -40,6 +40,12 @@ class Address:
             query.setdefault(name, value)
         return cls(path if path == "/" else path.rstrip("/"), query)
 
+    @classmethod
+    def of_href(cls, href: str) -> "Address":
+        """The address of a link."""
+        pathname, _, search = href.partition("?")
+        return cls.parse(pathname, search)
+
     def get(self, name: str, default: str = "") -> str:
         """A value of the query without spaces around it."""
         return self.query.get(name, "").strip() or default

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from executor.models import ModelCatalog
     from metering.exports import Exports
-    from metering.prices import PriceBook
+    from metering.price_list import PriceList
 
 
 class LiveTask(Protocol):
@@ -36,8 +36,8 @@ class LiveTask(Protocol):
         """When it ends if it goes on like this."""
 
     @property
-    def waiting(self) -> Mapping[str, Any] | None:
-        """Why nothing moves: reason, since, upstream (SPEC §3.1)."""
+    def waiting(self) -> Any | None:
+        """Why nothing moves: `reason`, `since`, `upstream` (SPEC §3.1)."""
 
 
 class Workspaces(Protocol):
@@ -74,7 +74,7 @@ class ConsoleServices:
     catalog: ModelCatalog
     statistics: Statistics
     ledger: Ledger
-    prices: PriceBook
+    prices: PriceList
     exports: Exports
     workspaces: Workspaces
     limits: LimitOptions

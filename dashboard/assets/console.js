@@ -180,7 +180,8 @@
 
   // ---- what goes on by itself ------------------------------------------------------------------------
   function pause() {
-    if (window.dash_clientside && window.dash_clientside.set_props) window.dash_clientside.set_props("beat", { disabled: document.hidden });
+    const live = $('[id*=\'"part":"live"\']');
+    if (live) window.dash_clientside.set_props({ ...JSON.parse(live.id), part: "beat" }, { disabled: document.hidden });
   }
   document.addEventListener("visibilitychange", pause);
 

@@ -1,0 +1,52 @@
+"""Lines of the ledger as rows, on a task's page and in Billing."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from dash import html
+
+from dashboard import parts, writing
+from dashboard.services import ConsoleServices
+from metering.access import Access
+from metering.ledger import ChargeFilter
+
+SKUS = {"input_tokens": "Input tokens", "output_tokens": "Output tokens"}
+MOST_LINES = 1000
+Charge = Mapping[str, Any]
+
+
+def charges_of_task(services: ConsoleServices, access: Access, task_id: str) -> Sequence[Charge]:
+    """The ledger's lines of a task."""
+    return services.ledger.charges(access, ChargeFilter(task_id=task_id, limit=MOST_LINES)).data
+
+
+def charge_rows(charges: Sequence[Charge]) -> list[html.Tr]:
+    """A row for each line of the ledger."""
+    return [parts.row(c["charge_id"], charge_cells(c), kind=c["kind"]) for c in charges]
+
+
+def charge_cells(charge: Charge) -> list[Any]:
+    """Kind of token, tier, tokens, prices and amounts, exact in `data-value`."""
+    sku = SKUS.get(charge["sku"], charge["sku"])
+    corrected = html.Span(" correction", className="pill halt") if charge["kind"] == "correction" else None
+    thinking = " thinking" if charge["mode"] == "thinking" else ""
+    prices = [
+        html.Span(writing.price(charge["list_unit_price"]), className="strike"),
+        " ",
+        writing.price(charge["unit_price"]),
+    ]
+    return [
+        parts.cell("sku", [sku, thinking, corrected], charge["sku"]),
+        parts.cell("tier", charge["tier"]),
+        parts.cell("quantity", writing.count(charge["quantity"]), charge["quantity"], number=True),
+        parts.cell("unit_price", prices, charge["unit_price"], number=True),
+        _amount("list_amount", charge),
+        _amount("discount_amount", charge),
+        _amount("amount", charge, "strong"),
+    ]
+
+
+def _amount(field: str, charge: Charge, classes: str = "") -> html.Td:
+    value = charge[field]
+    return parts.cell(field, writing.exact(Decimal(str(value))), value, number=True, classes=classes)

@@ -1,0 +1,203 @@
+"""One task: facts, the way through its statuses, files, bill, and the faults of a file that was refused."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from dash import html
+
+from dashboard import parts, writing
+from dashboard.bill import charge_rows, charges_of_task
+from dashboard.filters import PREFIX, Address
+from dashboard.pages.tasks import cancel_button, note_of
+from dashboard.parts import Column
+from dashboard.reading import workspace_names
+from dashboard.services import ConsoleServices
+from dashboard.viewer import Viewer
+from executor.tasks import Task, console_status
+from metering.errors import Refused
+
+ERROR_COLUMNS = (Column("Line", number=True), Column("Code"), Column("What is wrong", wrap=True), Column("Field"))
+BILL_COLUMNS = (
+    Column("Token kind"),
+    Column("Tier"),
+    Column("Tokens", number=True),
+    Column("Price per million", number=True),
+    Column("Real-time amount", number=True),
+    Column("Saved", number=True),
+    Column("Charged", number=True),
+)
+MOST_ERRORS_SHOWN = 1001
+
+
+def read(services: ConsoleServices, viewer: Viewer, address: Address) -> Task:
+    """The task of an address; refused if the caller may not see it."""
+    return services.batches.get(viewer.access, address.tail("/tasks/"))
+
+
+def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """The task's name and what it is for."""
+    task = read(services, viewer, address)
+    above = [parts.link("Batch inference", f"{PREFIX}/"), " / Task"]
+    return [parts.head(task.name or task.id, task.description, above=above)]
+
+
+def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """All that may change."""
+    task = read(services, viewer, address)
+    hooks = parts.data(
+        id=task.id, status=task.status, completed=task.completed, failed=task.failed, total=task.total
+    )
+    sections = [
+        _now(services, viewer, task),
+        _cards(task),
+        _refused_lines(task),
+        html.Div([_facts(services, viewer, task), _timeline(viewer, task), _files(services, viewer, task)], className="two"),
+        _bill(services, viewer, task),
+    ]
+    return [html.Div(sections, **hooks)]
+
+
+def _now(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
+    note = note_of(services, viewer, task) if task.status != "failed" else None
+    return html.Div(
+        [
+            html.Div([parts.pill(console_status(task.status))], **parts.data(field="status")),
+            html.Div(parts.progress(task.completed, task.failed, task.total, note), className="grow"),
+            cancel_button(task) if task.status in ("validating", "in_progress") else None,
+        ],
+        className="head",
+    )
+
+
+def _cards(task: Task) -> html.Div:
+    rest = task.total - task.completed - task.failed
+    tokens = [("Input tokens", "input_tokens", task.input_tokens), ("Output tokens", "output_tokens", task.output_tokens)]
+    counts = [
+        parts.card("Requests", "total", task.total, writing.count(task.total)),
+        parts.card("Succeeded", "completed", task.completed, writing.count(task.completed)),
+        parts.card("Failed", "failed", task.failed, writing.count(task.failed), "free of charge" if task.failed else ""),
+    ]
+    if task.settled and rest:
+        counts.append(parts.card("Never executed", "never_executed", rest, writing.count(rest), "free of charge"))
+    money = _money_cards(task) if task.amount is not None else []
+    known = [parts.card(k, m, v, writing.count(v)) for k, m, v in tokens if v is not None]
+    return parts.cards(counts, known, money)
+
+
+def _money_cards(task: Task) -> list[Any]:
+    assert task.amount is not None
+    at_list = task.list_amount or Decimal(0)
+    if task.currency is None:
+        return [parts.card("Charged", "amount", task.amount, "Free", "a free model")]
+    return [
+        parts.card("At real-time price", "list_amount", at_list, writing.money(at_list, task.currency)),
+        parts.card("Charged", "amount", task.amount, writing.money(task.amount, task.currency)),
+        parts.card("Saved", "discount_amount", at_list - task.amount, writing.money(at_list - task.amount, task.currency)),
+    ]
+
+
+def _refused_lines(task: Task) -> Any:
+    if not task.errors:
+        return None
+    rows = [
+        html.Tr(
+            [
+                parts.cell("line", writing.count(e.line), e.line, number=True),
+                parts.cell("code", html.Code(e.code)),
+                parts.cell("message", e.message, classes="wrap"),
+                parts.cell("param", e.param or writing.NONE),
+            ]
+        )
+        for e in task.errors[:MOST_ERRORS_SHOWN]
+    ]
+    note = f"{writing.plural(len(task.errors), 'fault')}; nothing was run and nothing is charged"
+    return parts.panel("Why it failed", parts.table("Faults by line", ERROR_COLUMNS, rows), note=note)
+
+
+def _facts(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Section:
+    names, zone = workspace_names(services, viewer.access), viewer.zone()
+    facts = [
+        ("Task ID", html.Code(task.id)),
+        ("Model", task.model),
+        ("Workspace", names.get(task.workspace_id, task.workspace_id)),
+        ("Endpoint", html.Code(task.endpoint)),
+        ("Longest wait", _window(task.completion_window)),
+        ("Ends at the latest", writing.moment(task.expires_at, zone)),
+        ("Repeats the rest of", parts.link(task.retry_of, f"{PREFIX}/tasks/{task.retry_of}") if task.retry_of else None),
+        ("Metadata", _metadata(task)),
+    ]
+    drawn = [part for k, v in facts if v for part in (html.Dt(k), html.Dd(v))]
+    return parts.panel("Facts", html.Dl(drawn, className="facts"))
+
+
+def _window(text: str) -> str:
+    number, unit = text[:-1], text[-1]
+    return writing.plural(int(number), "day" if unit == "d" else "hour") if number.isdigit() else text
+
+
+def _metadata(task: Task) -> Any:
+    own = {k: v for k, v in (task.metadata or {}).items() if not k.startswith("ds_")}
+    return html.Code(", ".join(f"{k}={v}" for k, v in own.items())) if own else None
+
+
+def steps_of(task: Task) -> list[tuple[str, datetime | None]]:
+    """The statuses that a task went through, and those that lie ahead (without a time)."""
+    steps: list[tuple[str, datetime | None]] = [("Created, validating", task.created_at)]
+    steps += [("Failed", task.failed_at)] if task.failed_at else []
+    if task.failed_at and not task.in_progress_at:
+        return steps
+    if task.in_progress_at or not (task.cancelling_at or task.cancelled_at):
+        steps.append(("Executing", task.in_progress_at))
+    if task.cancelling_at or task.cancelled_at:
+        return [*steps, ("Cancelling", task.cancelling_at), ("Stopped: cancelled", task.cancelled_at)]
+    steps.append(("Writing results", task.finalizing_at))
+    last = ("Stopped: window passed", task.expired_at) if task.expired_at else ("Completed", task.completed_at)
+    return [*steps, last]
+
+
+def _timeline(viewer: Viewer, task: Task) -> html.Section:
+    zone = viewer.zone()
+    items = [
+        html.Li(
+            [word, html.Time(writing.moment(at, zone), dateTime=at.isoformat()) if at else None],
+            className="done" if at else "ahead",
+        )
+        for word, at in steps_of(task)
+    ]
+    return parts.panel("Timeline", html.Ol(items, className="steps"), note=zone.key)
+
+
+def _files(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Section:
+    kinds = (
+        ("Result file", task.output_file_id, "No request succeeded"),
+        ("Error file", task.error_file_id, "No request failed"),
+        ("Input file", task.input_file_id, ""),
+    )
+    drawn: list[Any] = []
+    for title, file_id, none in kinds:
+        waits = "Ready when the task ends" if not task.settled else none if task.status != "failed" else writing.NONE
+        drawn += [html.Dt(title), html.Dd(_file(services, viewer, title, file_id) if file_id else waits)]
+    return parts.panel("Files", html.Dl(drawn, className="facts"))
+
+
+def _file(services: ConsoleServices, viewer: Viewer, title: str, file_id: str) -> Any:
+    try:
+        file = services.files.get(viewer.access, file_id)
+    except Refused:
+        return html.Span("deleted or expired", className="note")
+    href = f"{PREFIX}/download/files/{file_id}"
+    label = {"aria-label": f"Download {title.lower()}"}
+    named = html.A(file.filename, href=href, className="link", download="", **parts.data(plain=""), **label)
+    return [named, html.Span(f" {writing.size(file.bytes)}", className="note")]
+
+
+def _bill(services: ConsoleServices, viewer: Viewer, task: Task) -> Any:
+    if task.amount is None:
+        return None
+    charges = charges_of_task(services, viewer.access, task.id)
+    if not charges:
+        why = "The model is free." if task.currency is None else "No request succeeded with a token count."
+        return parts.panel("Bill", parts.empty("Nothing is charged", why))
+    table = parts.table("Bill", BILL_COLUMNS, charge_rows(charges))
+    return parts.panel("Bill", table, note=f"{task.currency}, dated {writing.moment(task.ended_at, viewer.zone())}")
