@@ -96,25 +96,22 @@ def prices(
     if ctx.invoked_subcommand:
         return None
     screen = Screen()
-    book = connect(config, url, key).get("/v1/billing/prices")
+    book = connect(config, url, key).all_pages("/v1/billing/prices", most=100_000)
     if as_json:
         return screen.json(book)
     columns = [
         ("Model", "model"),
         ("Currency", "currency"),
         ("Valid from", "valid_from"),
+        ("", "status"),
         ("Tier", "tier"),
         (">Input", "input"),
         (">Output", "output"),
         (">Thinking", "output_thinking"),
     ]
-    rows = [_tier_row(price, tier) for price in _listed(book) for tier in price["tiers"]]
+    rows = [_tier_row(price, tier) for price in book for tier in price["tiers"]]
     screen.rows(columns, rows, empty="The price book is empty.")
     return screen.say("Real-time list prices per million tokens; a batch costs half.")
-
-
-def _listed(book: Any) -> list[dict[str, Any]]:
-    return list(book["data"] if isinstance(book, dict) else book)
 
 
 def _tier_row(price: dict[str, Any], tier: dict[str, Any]) -> dict[str, Any]:
