@@ -1,7 +1,6 @@
 """The console as a WSGI app: Dash on its Flask server, to be mounted at /console (ARCHITECTURE, decision 6)."""
 
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from wsgiref.types import WSGIApplication
 
 from dash import MATCH, Dash, Input, Output, State, dcc, html, no_update
 from dash._utils import to_json
-from flask import Flask, render_template, request
+from flask import Flask, render_template
 from markupsafe import Markup
 
 from dashboard import parts
@@ -145,5 +144,7 @@ def _guarded(draw: Any, address: Address) -> list[Any]:
         return [parts.problem(refused.message)]
     except Exception:
         log.exception("the console could not draw %s", address.path)
-        return [parts.problem("This could not be shown just now. It is tried again by itself; the log says why.")]
+        return [
+            parts.problem("This could not be shown just now. It is tried again by itself; the log says why.")
+        ]
     return made

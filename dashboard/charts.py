@@ -44,7 +44,12 @@ class Sketch:
     bars: bool = False
 
 
-_PERCENTILES = (("avg", "average", 4, "dot"), ("p50", "p50", 0, "solid"), ("p95", "p95", 2, "dash"), ("p99", "p99", 3, "dot"))
+_PERCENTILES = (
+    ("avg", "average", 4, "dot"),
+    ("p50", "p50", 0, "solid"),
+    ("p95", "p95", 2, "dash"),
+    ("p99", "p99", 3, "dot"),
+)
 
 
 def _spread(field: str) -> tuple[tuple[str, str, int | str, str], ...]:
@@ -96,7 +101,9 @@ def charts_of(points: Sequence[Json], precision: str, theme: Theme) -> list[Plac
     return [Placed(s.group, _chart(s, times, points, precision, theme)) for s in SKETCHES]
 
 
-def _chart(sketch: Sketch, times: list[datetime], points: Sequence[Json], precision: str, theme: Theme) -> Chart:
+def _chart(
+    sketch: Sketch, times: list[datetime], points: Sequence[Json], precision: str, theme: Theme
+) -> Chart:
     series = [
         Series(
             name,
@@ -133,7 +140,9 @@ def sentence(title: str, series: Sequence[Series], times: Sequence[datetime], un
     return f"{title} {span}: " + ("; ".join(told) if told else "no calls") + "."
 
 
-def cost_chart(currency: str, days: Sequence[datetime], models: Mapping[str, Sequence[Decimal]], theme: Theme) -> Chart:
+def cost_chart(
+    currency: str, days: Sequence[datetime], models: Mapping[str, Sequence[Decimal]], theme: Theme
+) -> Chart:
     """What was charged a day, by model; past the seventh colour models are summed as other."""
     named = sorted(models, key=lambda m: sum(models[m]), reverse=True)
     shown, rest = named[:7], named[7:]
@@ -141,7 +150,8 @@ def cost_chart(currency: str, days: Sequence[datetime], models: Mapping[str, Seq
     if rest:
         columns["other"] = [sum((models[m][i] for m in rest), Decimal(0)) for i in range(len(days))]
     series = [
-        Series(name, [float(v) for v in values], theme.series[i]) for i, (name, values) in enumerate(columns.items())
+        Series(name, [float(v) for v in values], theme.series[i])
+        for i, (name, values) in enumerate(columns.items())
     ]
     return Chart(
         key=f"cost-{currency}",
@@ -152,6 +162,7 @@ def cost_chart(currency: str, days: Sequence[datetime], models: Mapping[str, Seq
         legend=tuple((s.name, s.color) for s in series),
         columns=("Day", *columns),
         rows=tuple(
-            (f"{day:%Y-%m-%d}", *[writing.exact(values[i]) for values in columns.values()]) for i, day in enumerate(days)
+            (f"{day:%Y-%m-%d}", *[writing.exact(values[i]) for values in columns.values()])
+            for i, day in enumerate(days)
         ),
     )

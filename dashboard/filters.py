@@ -122,8 +122,9 @@ class PeriodView:
     precision: str = "hour"
 
     @classmethod
-    def of(cls, address: Address, zone: str = "UTC") -> "PeriodView":
+    def of(cls, address: Address, zone: str = "UTC", model: str | None = None) -> "PeriodView":
         """What an address asks for: by default the last 24 hours, in the zone that was chosen last."""
+        monitored = address.tail("/monitor/") if address.path.startswith("/monitor/") else None
         start = address.get("from", "now-24h")
         precision = address.get("precision").lower()
         return cls(
@@ -131,7 +132,7 @@ class PeriodView:
             end=address.get("to", "now"),
             zone=address.get("zone", zone),
             workspace=address.get("workspace") or None,
-            model=address.tail("/monitor/") if address.path.startswith("/monitor/") else None,
+            model=model or monitored,
             precision=precision if precision in PRECISIONS else default_precision(start),
         )
 

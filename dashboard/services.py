@@ -16,12 +16,11 @@ from metering.pages import Page
 if TYPE_CHECKING:
     from executor.batches import Batches
     from executor.files import Files
-    from metering.ledger import Ledger
-    from metering.statistics import Statistics
-
     from executor.models import ModelCatalog
     from metering.exports import Exports
+    from metering.ledger import Ledger
     from metering.price_list import PriceList
+    from metering.statistics import Statistics
 
 
 class LiveTask(Protocol):

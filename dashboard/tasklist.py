@@ -7,7 +7,6 @@ from dashboard.services import ConsoleServices
 from executor.batches import TaskFilter
 from executor.tasks import STATUSES, Status, Task, console_status
 from metering.access import Access
-from metering.errors import Refused
 from metering.pages import Page
 
 PAGE_TASKS = 50
@@ -18,24 +17,11 @@ STATUSES_OF: Mapping[str, tuple[Status, ...]] = {
 
 def page_of_tasks(services: ConsoleServices, access: Access, view: TaskView) -> Page[Task]:
     """A page of a view's tasks, newest first."""
-    if view.search.startswith("batch_") and (found := _by_id(services, access, view)) is not None:
-        return Page([found], has_more=False)
-    return services.batches.list(
-        access,
-        TaskFilter(
-            statuses=STATUSES_OF[view.status] if view.status else (),
-            ds_name=view.search or None,
-            workspace_id=view.workspace,
-            after=view.after,
-            limit=PAGE_TASKS,
-        ),
+    wanted = TaskFilter(
+        statuses=STATUSES_OF[view.status] if view.status else None,
+        search=view.search or None,
+        workspace_id=view.workspace,
+        after=view.after,
+        limit=PAGE_TASKS,
     )
-
-
-def _by_id(services: ConsoleServices, access: Access, view: TaskView) -> Task | None:
-    try:
-        task = services.batches.get(access, view.search)
-    except Refused:
-        return None
-    fits = view.workspace in (None, task.workspace_id) and view.status in (None, console_status(task.status))
-    return task if fits else None
+    return services.batches.list(access, wanted)

@@ -13,15 +13,24 @@ from dashboard.reading import Json, failures, statistics, trend
 from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
 
-ERROR_COLUMNS = (Column("HTTP status"), Column("Error code"), Column("Calls", number=True), Column("Share", number=True))
+ERROR_COLUMNS = (
+    Column("HTTP status"),
+    Column("Error code"),
+    Column("Calls", number=True),
+    Column("Share", number=True),
+)
 
 
 def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """The model's name and the filters."""
     view = PeriodView.of(address, viewer.zone_name)
-    back = Address("/observation", {k: v for k, v in address.query.items() if k in ("from", "to", "zone", "workspace")})
+    back = Address(
+        "/observation", {k: v for k, v in address.query.items() if k in ("from", "to", "zone", "workspace")}
+    )
     above = [parts.link("Model observation", back.href), " / Monitor"]
-    precision = parts.choice("Precision", "precision", [(p, p.capitalize()) for p in PRECISIONS], view.precision)
+    precision = parts.choice(
+        "Precision", "precision", [(p, p.capitalize()) for p in PRECISIONS], view.precision
+    )
     return [
         parts.head(view.model or "", "Counted when a task ends, at that moment.", above=above),
         filter_bar(services, viewer, address, precision),
@@ -48,7 +57,9 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
 def _grid(charts: list[Any], address: Address) -> html.Div:
     drawn = []
     for item in charts:
-        saved = Address(f"/download/monitor/{item.chart.key}.csv", {**address.query, "model": address.tail("/monitor/")})
+        saved = Address(
+            f"/download/monitor/{item.chart.key}.csv", {**address.query, "model": address.tail("/monitor/")}
+        )
         drawn.append(parts.chart(item.chart, address, saved.with_(table=None).href))
     return html.Div(drawn, className="two")
 
@@ -57,16 +68,42 @@ def _cards(totals: Json) -> html.Div:
     p50, p99 = writing.duration(totals["p50_duration_ms"]), writing.duration(totals["p99_duration_ms"])
     failed = writing.plural(totals["failed"], "failure")
     return parts.cards(
-        parts.card("Calls", "calls", totals["calls"], writing.count(totals["calls"]), f"by {writing.plural(totals['tasks'], 'task')}"),
-        parts.card("Failure rate", "failure_rate", totals["failure_rate"], writing.share(totals["failure_rate"]), failed),
         parts.card(
-            "p95 duration", "p95_duration_ms", totals["p95_duration_ms"], writing.duration(totals["p95_duration_ms"]), f"p50 {p50} · p99 {p99}"
+            "Calls",
+            "calls",
+            totals["calls"],
+            writing.count(totals["calls"]),
+            f"by {writing.plural(totals['tasks'], 'task')}",
         ),
         parts.card(
-            "First token", "avg_first_token_ms", totals["avg_first_token_ms"], writing.duration(totals["avg_first_token_ms"]), "average of streamed calls"
+            "Failure rate",
+            "failure_rate",
+            totals["failure_rate"],
+            writing.share(totals["failure_rate"]),
+            failed,
+        ),
+        parts.card(
+            "p95 duration",
+            "p95_duration_ms",
+            totals["p95_duration_ms"],
+            writing.duration(totals["p95_duration_ms"]),
+            f"p50 {p50} · p99 {p99}",
+        ),
+        parts.card(
+            "First token",
+            "avg_first_token_ms",
+            totals["avg_first_token_ms"],
+            writing.duration(totals["avg_first_token_ms"]),
+            "average of streamed calls",
         ),
         parts.card("Tokens", "total_tokens", totals["total_tokens"], writing.compact(totals["total_tokens"])),
-        parts.card("Rate limited", "rate_limited", totals["rate_limited"], writing.count(totals["rate_limited"]), "calls with a 429"),
+        parts.card(
+            "Rate limited",
+            "rate_limited",
+            totals["rate_limited"],
+            writing.count(totals["rate_limited"]),
+            "calls with a 429",
+        ),
     )
 
 
@@ -86,5 +123,3 @@ def _failures(rows: list[Json]) -> html.Section:
     ]
     table = parts.table("Failures by status and code", ERROR_COLUMNS, drawn)
     return html.Section(table, className="panel", **{"aria-label": "Failure details"})
-
-

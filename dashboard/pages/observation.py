@@ -58,11 +58,16 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     rows = answer["data"]
     if not rows:
         hint = "Statistics are dated by the end of a task: choose a longer period, or wait for a task to end."
-        return [_cards(answer), html.Div(parts.empty("No task ended in this period", hint), className="panel")]
+        return [
+            _cards(answer),
+            html.Div(parts.empty("No task ended in this period", hint), className="panel"),
+        ]
     names = workspace_names(services, viewer.access)
     drawn = [
         line
-        for group in sorted_groups(rows, address.get("sort", DEFAULT_SORT), lambda m: _total(services, viewer, view, m))
+        for group in sorted_groups(
+            rows, address.get("sort", DEFAULT_SORT), lambda m: _total(services, viewer, view, m)
+        )
         for line in _group_rows(group, names, address)
     ]
     ordered = address.with_(sort=address.get("sort", DEFAULT_SORT))
@@ -109,7 +114,11 @@ def _group_rows(group: list[Json], names: Mapping[str, str], address: Address) -
     lead = parts.row(
         first["model"],
         [
-            parts.cell("model", [html.Div(first["model"], className="name"), html.Div(where, className="note")], first["model"]),
+            parts.cell(
+                "model",
+                [html.Div(first["model"], className="name"), html.Div(where, className="note")],
+                first["model"],
+            ),
             *_figures(first),
             parts.cell("monitor", _monitor(first["model"], address), number=True),
         ],
@@ -135,7 +144,11 @@ def _figures(row: Json) -> list[html.Td]:
         parts.cell("calls", writing.count(row["calls"]), row["calls"], number=True),
         parts.cell("failed", writing.count(row["failed"]), row["failed"], number=True),
         parts.cell(
-            "failure_rate", writing.share(row["failure_rate"]), row["failure_rate"], number=True, classes="bad" if high else ""
+            "failure_rate",
+            writing.share(row["failure_rate"]),
+            row["failure_rate"],
+            number=True,
+            classes="bad" if high else "",
         ),
         *[
             parts.cell(field, writing.duration(row[field]), row[field], number=True)
@@ -153,7 +166,9 @@ def _money_cell(row: Json, field: str) -> html.Td:
     if not amounts:
         return parts.cell(field, "free", row.get(field), number=True)
     shown = " + ".join(writing.money(value, currency) for currency, value in amounts)
-    exact = writing.exact(amounts[0][1]) if len(amounts) == 1 else " + ".join(f"{c} {v:f}" for c, v in amounts)
+    exact = (
+        writing.exact(amounts[0][1]) if len(amounts) == 1 else " + ".join(f"{c} {v:f}" for c, v in amounts)
+    )
     return parts.cell(field, shown, exact, number=True)
 
 
@@ -165,12 +180,29 @@ def _cards(answer: Json) -> html.Div:
     tokens = f"{writing.compact(totals['input_tokens'])} in · {writing.compact(totals['output_tokens'])} out"
     rate = writing.share(totals["failure_rate"])
     return parts.cards(
-        parts.card("Models", "models", models, writing.count(models), f"in {writing.plural(places, 'workspace')}"),
-        parts.card("Calls", "calls", totals["calls"], writing.count(totals["calls"]), f"by {writing.plural(totals['tasks'], 'task')}"),
-        parts.card("Failures", "failed", totals["failed"], writing.count(totals["failed"]), f"{rate} of calls"),
-        _duration_card("Average duration", "avg_duration_ms", totals, f"p95 {writing.duration(totals['p95_duration_ms'])}"),
+        parts.card(
+            "Models", "models", models, writing.count(models), f"in {writing.plural(places, 'workspace')}"
+        ),
+        parts.card(
+            "Calls",
+            "calls",
+            totals["calls"],
+            writing.count(totals["calls"]),
+            f"by {writing.plural(totals['tasks'], 'task')}",
+        ),
+        parts.card(
+            "Failures", "failed", totals["failed"], writing.count(totals["failed"]), f"{rate} of calls"
+        ),
+        _duration_card(
+            "Average duration",
+            "avg_duration_ms",
+            totals,
+            f"p95 {writing.duration(totals['p95_duration_ms'])}",
+        ),
         _duration_card("First token", "avg_first_token_ms", totals, "of streamed calls"),
-        parts.card("Tokens", "total_tokens", totals["total_tokens"], writing.compact(totals["total_tokens"]), tokens),
+        parts.card(
+            "Tokens", "total_tokens", totals["total_tokens"], writing.compact(totals["total_tokens"]), tokens
+        ),
         parts.money_cards("Charged", "amount", charged, f"real time {listed}" if listed else ""),
     )
 

@@ -17,7 +17,12 @@ from dashboard.viewer import Viewer
 from executor.tasks import Task, console_status
 from metering.errors import Refused
 
-ERROR_COLUMNS = (Column("Line", number=True), Column("Code"), Column("What is wrong", wrap=True), Column("Field"))
+ERROR_COLUMNS = (
+    Column("Line", number=True),
+    Column("Code"),
+    Column("What is wrong", wrap=True),
+    Column("Field"),
+)
 BILL_COLUMNS = (
     Column("Token kind"),
     Column("Tier"),
@@ -52,7 +57,10 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         _now(services, viewer, task),
         _cards(task),
         _refused_lines(task),
-        html.Div([_facts(services, viewer, task), _timeline(viewer, task), _files(services, viewer, task)], className="two"),
+        html.Div(
+            [_facts(services, viewer, task), _timeline(viewer, task), _files(services, viewer, task)],
+            className="two",
+        ),
         _bill(services, viewer, task),
     ]
     return [html.Div(sections, **hooks)]
@@ -72,14 +80,25 @@ def _now(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
 
 def _cards(task: Task) -> html.Div:
     rest = task.total - task.completed - task.failed
-    tokens = [("Input tokens", "input_tokens", task.input_tokens), ("Output tokens", "output_tokens", task.output_tokens)]
+    tokens = [
+        ("Input tokens", "input_tokens", task.input_tokens),
+        ("Output tokens", "output_tokens", task.output_tokens),
+    ]
     counts = [
         parts.card("Requests", "total", task.total, writing.count(task.total)),
         parts.card("Succeeded", "completed", task.completed, writing.count(task.completed)),
-        parts.card("Failed", "failed", task.failed, writing.count(task.failed), "free of charge" if task.failed else ""),
+        parts.card(
+            "Failed",
+            "failed",
+            task.failed,
+            writing.count(task.failed),
+            "free of charge" if task.failed else "",
+        ),
     ]
     if task.settled and rest:
-        counts.append(parts.card("Never executed", "never_executed", rest, writing.count(rest), "free of charge"))
+        counts.append(
+            parts.card("Never executed", "never_executed", rest, writing.count(rest), "free of charge")
+        )
     money = _money_cards(task) if task.amount is not None else []
     known = [parts.card(k, m, v, writing.count(v)) for k, m, v in tokens if v is not None]
     return parts.cards(counts, known, money)
@@ -93,7 +112,12 @@ def _money_cards(task: Task) -> list[Any]:
     return [
         parts.card("At real-time price", "list_amount", at_list, writing.money(at_list, task.currency)),
         parts.card("Charged", "amount", task.amount, writing.money(task.amount, task.currency)),
-        parts.card("Saved", "discount_amount", at_list - task.amount, writing.money(at_list - task.amount, task.currency)),
+        parts.card(
+            "Saved",
+            "discount_amount",
+            at_list - task.amount,
+            writing.money(at_list - task.amount, task.currency),
+        ),
     ]
 
 
@@ -124,7 +148,10 @@ def _facts(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Sectio
         ("Endpoint", html.Code(task.endpoint)),
         ("Longest wait", _window(task.completion_window)),
         ("Ends at the latest", writing.moment(task.expires_at, zone)),
-        ("Repeats the rest of", parts.link(task.retry_of, f"{PREFIX}/tasks/{task.retry_of}") if task.retry_of else None),
+        (
+            "Repeats the rest of",
+            parts.link(task.retry_of, f"{PREFIX}/tasks/{task.retry_of}") if task.retry_of else None,
+        ),
         ("Metadata", _metadata(task)),
     ]
     drawn = [part for k, v in facts if v for part in (html.Dt(k), html.Dd(v))]
@@ -152,7 +179,9 @@ def steps_of(task: Task) -> list[tuple[str, datetime | None]]:
     if task.cancelling_at or task.cancelled_at:
         return [*steps, ("Cancelling", task.cancelling_at), ("Stopped: cancelled", task.cancelled_at)]
     steps.append(("Writing results", task.finalizing_at))
-    last = ("Stopped: window passed", task.expired_at) if task.expired_at else ("Completed", task.completed_at)
+    last = (
+        ("Stopped: window passed", task.expired_at) if task.expired_at else ("Completed", task.completed_at)
+    )
     return [*steps, last]
 
 
@@ -176,7 +205,13 @@ def _files(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Sectio
     )
     drawn: list[Any] = []
     for title, file_id, none in kinds:
-        waits = "Ready when the task ends" if not task.settled else none if task.status != "failed" else writing.NONE
+        waits = (
+            "Ready when the task ends"
+            if not task.settled
+            else none
+            if task.status != "failed"
+            else writing.NONE
+        )
         drawn += [html.Dt(title), html.Dd(_file(services, viewer, title, file_id) if file_id else waits)]
     return parts.panel("Files", html.Dl(drawn, className="facts"))
 
@@ -200,4 +235,6 @@ def _bill(services: ConsoleServices, viewer: Viewer, task: Task) -> Any:
         why = "The model is free." if task.currency is None else "No request succeeded with a token count."
         return parts.panel("Bill", parts.empty("Nothing is charged", why))
     table = parts.table("Bill", BILL_COLUMNS, charge_rows(charges))
-    return parts.panel("Bill", table, note=f"{task.currency}, dated {writing.moment(task.ended_at, viewer.zone())}")
+    return parts.panel(
+        "Bill", table, note=f"{task.currency}, dated {writing.moment(task.ended_at, viewer.zone())}"
+    )

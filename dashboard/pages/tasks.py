@@ -37,8 +37,12 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         ),
         parts.bar(
             parts.choice("Workspace", "workspace", [("", "All"), *names.items()], view.workspace or ""),
-            parts.choice("Status", "status", [("", "All"), *[(w, w) for w in STATUS_WORDS]], view.status or ""),
-            parts.entry("Search", "search", view.search, size="wide", hint="Search task name or ID", kind="search"),
+            parts.choice(
+                "Status", "status", [("", "All"), *[(w, w) for w in STATUS_WORDS]], view.status or ""
+            ),
+            parts.entry(
+                "Search", "search", view.search, size="wide", hint="Search task name or ID", kind="search"
+            ),
         ),
     ]
 
@@ -148,7 +152,7 @@ def note_of(services: ConsoleServices, viewer: Viewer, task: Task) -> Any:
 
 def settled_note(task: Task) -> str:
     """What came of an ended task."""
-    facts = [task.status] if task.status != "completed" else []
+    facts: list[str] = [task.status] if task.status != "completed" else []
     facts += [f"{writing.count(task.failed)} failed"] if task.failed else []
     facts += [writing.money(task.amount, task.currency)] if task.currency and task.amount is not None else []
     return " · ".join(facts)

@@ -1,0 +1,121 @@
+"""What a browser can save: the sample, a task's files, exports, and each chart's rows."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flask import Flask, Response, jsonify, request, send_file
+
+from dashboard.charts import charts_of
+from dashboard.export import exported
+from dashboard.filters import Address, PeriodView
+from dashboard.pages import billing
+from dashboard.parts import Chart
+from dashboard.reading import trend, usable_models
+from dashboard.services import ConsoleServices
+from dashboard.session import current_access
+from dashboard.viewer import current_viewer
+from executor.options import TEST_ENDPOINT, TEST_MODEL
+from metering.errors import NotFound, Refused
+
+JSONL = "application/jsonl"
+QUESTIONS = (
+    "Say in one sentence what a batch is.",
+    "Name three fruits.",
+    "Translate 'good night' into French.",
+    "What is 7 times 6?",
+    "Write a headline about the moon.",
+)
+
+
+def downloads(server: Flask, services: ConsoleServices) -> None:
+    """Puts the routes on the console's server; each checks the caller's access through the services."""
+    server.register_error_handler(Refused, refused)
+    routes: dict[str, Callable[..., Response]] = {
+        "/download/sample.jsonl": lambda: _sample(services),
+        "/download/files/<file_id>": lambda file_id: _file(services, file_id),
+        "/download/exports/<kind>": lambda kind: exported(services, current_access(), kind, request.args),
+        "/download/monitor/<key>.csv": lambda key: _monitor_csv(services, key),
+        "/download/billing/<key>.csv": lambda key: _billing_csv(services, key),
+    }
+    for rule, answer in routes.items():
+        server.add_url_rule(rule, rule, answer, methods=["GET"])
+
+
+def refused(error: Refused) -> tuple[Response, int]:
+    """A refusal in OpenAI's shape, as the API gives it."""
+    body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    return jsonify({"error": body}), error.status
+
+
+def _attached(text: str | bytes, name: str, kind: str) -> Response:
+    answer = Response(text, mimetype=kind)
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
+
+
+def _sample(services: ConsoleServices) -> Response:
+    model, endpoint = sample_model(services)
+    return _attached(sample(model, endpoint), "nightrate-sample.jsonl", JSONL)
+
+
+def sample_model(services: ConsoleServices) -> tuple[str, str]:
+    """A model that this caller may use and its endpoint: a real one that chats, else the built-in test model."""
+    for name in usable_models(services, current_access()):
+        options = services.catalog.get(name)
+        if name != TEST_MODEL and options is not None and "/v1/chat/completions" in options.endpoints:
+            return name, "/v1/chat/completions"
+    return TEST_MODEL, TEST_ENDPOINT
+
+
+def sample(model: str, endpoint: str) -> str:
+    """A few lines that any chat model answers."""
+    bodies = [
+        {"model": model, "messages": [{"role": "user", "content": q}], "max_tokens": 32} for q in QUESTIONS
+    ]
+    lines = [
+        {"custom_id": f"sample-{n}", "method": "POST", "url": endpoint, "body": body}
+        for n, body in enumerate(bodies, start=1)
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _file(services: ConsoleServices, file_id: str) -> Response:
+    file = services.files.get(current_access(), file_id)
+    path = services.files.path_of(file)
+    return send_file(path, mimetype=JSONL, as_attachment=True, download_name=file.filename, etag=False)
+
+
+def _monitor_csv(services: ConsoleServices, key: str) -> Response:
+    viewer = current_viewer(services)
+    address = Address("/monitor/", dict(request.args))
+    view = PeriodView.of(address, viewer.zone_name, model=address.get("model"))
+    points = trend(services, viewer, view)["data"]
+    return _chart_csv(
+        [p.chart for p in charts_of(points, view.precision, viewer.theme)], key, address.get("model")
+    )
+
+
+def _billing_csv(services: ConsoleServices, key: str) -> Response:
+    viewer = current_viewer(services)
+    shown = billing.view(services, viewer, Address("/billing", dict(request.args)))
+    return _chart_csv(billing.cost_charts(services, viewer, shown), key, shown.month)
+
+
+def _chart_csv(charts: Sequence[Chart], key: str, name: str) -> Response:
+    for chart in charts:
+        if chart.key == key:
+            plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+            return _attached(csv_of(chart), f"{plain}-{key}.csv", "text/csv")
+    raise NotFound("chart", key)
+
+
+def csv_of(chart: Chart) -> str:
+    """A chart's rows as CSV."""
+    text = io.StringIO()
+    rows: Any = csv.writer(text, lineterminator="\r\n")
+    rows.writerow(chart.columns)
+    rows.writerows(chart.rows)
+    return text.getvalue()
