@@ -1,7 +1,7 @@
 """Mergeable histograms of durations: logarithmic buckets whose middle is within 1 % of every value in them.
 
 Bucket `i` holds the values in (γ^(i-1), γ^i]; `value_of` gives the point of it that is equally far, in
-relation, from both ends. The error is 0.8 %, so that the arithmetic of another language stays below 1 %.
+relation, from both ends. The error is 0.95 %, so that the arithmetic of another language stays below 1 %.
 SQL finds the same bucket with the parameters `SQL_PARAMETERS`:
 
     CASE WHEN x < $smallest THEN $zero_bucket ELSE ceil(ln(x) / $log_gamma)::INTEGER END
@@ -10,7 +10,7 @@ SQL finds the same bucket with the parameters `SQL_PARAMETERS`:
 import math
 from collections.abc import Iterable, Mapping
 
-RELATIVE_ERROR = 0.008
+RELATIVE_ERROR = 0.0095
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA = math.log(GAMMA)
 SMALLEST = 1e-9
