@@ -348,7 +348,7 @@ class Engine:
             self._reason = ""
 
     def _ended(self, task: Task) -> None:
-        status = task.ending or "failed"
+        status = task.status if task.settled else task.ending or "failed"
         self._parts.instruments.task_ended(task.workspace_id, task.model or "", status)
 
     async def _tick(self) -> None:

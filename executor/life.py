@@ -74,6 +74,7 @@ class TaskLife:
         self.waiting: Waiting | None = None
         self.created_at: datetime | None = None
         self._tools = tools
+        self._failures = 0
         self._looked = asyncio.Event()
         self._stop_validation = threading.Event()
 
@@ -90,13 +91,14 @@ class TaskLife:
             try:
                 if await self._turn():
                     return
+                self._failures = 0
             except LinesLost:
                 continue
             except (OSError, StoreError, InputChanged) as error:
                 if isinstance(error, StoreClosed):
                     return
                 self._tools.on_storage_failure(self, error)
-                await asyncio.sleep(self._tools.options.recovery_retry_seconds)
+                await asyncio.sleep(self._seconds_after_failure())
             except Exception:
                 log.exception("%s is parked: its next step failed", self.task_id)
                 self._tools.on_restored(self)
@@ -113,6 +115,8 @@ class TaskLife:
         self.created_at = task.created_at
         if task.settled:
             self._tools.on_restored(self)
+            if self._failures:  # it ended in a step whose outcome was unknown
+                self._tools.on_ended(task)
             return True
         if task.ending is not None:
             await self._end(task)
@@ -160,7 +164,8 @@ class TaskLife:
 
     async def _work(self, task: Task, run: TaskRun) -> None:
         """Until every request is done, the window is over, a cancel came, or the run broke."""
-        self._tools.dispatcher.add(run)
+        if self._seconds_left(task) > 0:
+            self._tools.dispatcher.add(run)
         while not (run.settled or run.broken or self._looked.is_set()):
             if run.lost_count:
                 raise RuntimeError(f"{task.id}: the input file holds fewer requests than were counted")
@@ -227,6 +232,13 @@ class TaskLife:
                 await self._looked.wait()
         except TimeoutError:
             return
+
+    def _seconds_after_failure(self) -> float:
+        """Doubles while nothing gets better: each new start may ask some requests again."""
+        options = self._tools.options
+        self._failures += 1
+        doubled = options.recovery_first_seconds * 2.0 ** min(self._failures - 1, 30)
+        return min(doubled, options.recovery_longest_seconds)
 
     def _seconds_left(self, task: Task) -> float:
         return (task.expires_at - self._tools.clock()).total_seconds()

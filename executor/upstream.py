@@ -17,7 +17,6 @@ from pyreqwest.response import Response
 
 from executor.options import TEST_MODEL
 
-
 __all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client", "timed"]
 
 

@@ -31,7 +31,7 @@ SELECT line_no FROM request_events WHERE task_id = $task_id
 -- name: commit_lengths
 UPDATE tasks SET
     output_bytes = incoming.output_after, error_bytes = incoming.error_after,
-    completed = completed + incoming.succeeded, failed = failed + incoming.failed,
+    completed = tasks.completed + incoming.succeeded, failed = tasks.failed + incoming.failed,
     started_at = coalesce(tasks.started_at, incoming.started_at)
 FROM incoming
 WHERE tasks.id = incoming.task_id
