@@ -109,6 +109,10 @@ class Upload:
         self._close()
         self._temporary.unlink(missing_ok=True)
 
+    def name(self, filename: str | None) -> None:
+        """Gives the file its name, which a form may tell late."""
+        self._row = replace(self._row, filename=_file_name(filename))
+
     def write(self, data: bytes) -> None:
         """Takes the next part; above the limit it is `FileTooLarge`."""
         assert self._file is not None
@@ -159,7 +163,7 @@ class Files:
     ) -> None:
         self._store = store
         self._data_dir = data_dir
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
 
     def receive(
@@ -193,7 +197,7 @@ class Files:
             deleted_at=None,
         )
         temporary = self._data_dir / "tmp" / f"{identity}{_UNFINISHED}"
-        return Upload(self, temporary, row, self._limits.file_bytes, expires_after_seconds)
+        return Upload(self, temporary, row, self.limits.file_bytes, expires_after_seconds)
 
     def keep(
         self,
