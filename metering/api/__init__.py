@@ -1,0 +1,1 @@
+"""Routes of metering: thin, over the services that `nightrate/app.py` makes."""
