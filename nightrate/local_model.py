@@ -15,10 +15,12 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+from executor.options import ModelOptions
 from nightrate.settings import LocalModelOptions
 
 log = logging.getLogger("nightrate.local_model")
@@ -35,7 +37,18 @@ STEADY_SECONDS = 60.0
 STOP_SECONDS = 5.0
 
 
-class WeightsMissing(Exception):  # noqa: N818  (reads as what happened)
+def local_model_options(options: LocalModelOptions, port: int) -> ModelOptions:
+    """The local model as one of the catalogue: as many requests at once as it has slots."""
+    return ModelOptions(
+        name=options.name,
+        upstreams=(f"http://{HOST}:{port}/v1",),
+        endpoints=("/v1/chat/completions", "/v1/completions"),
+        max_concurrency=options.parallel,
+        timeout_seconds=options.timeout_seconds,
+    )
+
+
+class WeightsMissing(Exception):
     """The weights can't be had; the message says why."""
 
 
@@ -116,10 +129,9 @@ class LocalModel:
     weights: Path
     port: int
 
-    @property
-    def url(self) -> str:
-        """The base of its OpenAI-compatible API."""
-        return f"http://{HOST}:{self.port}/v1"
+    def as_model(self) -> ModelOptions:
+        """The model as the catalogue has it."""
+        return local_model_options(self.options, self.port)
 
     def command(self) -> list[str]:
         """What its process is started with."""
@@ -173,7 +185,11 @@ class LocalModelProcess:
         """Runs the process to its end; whether it had been up for a while."""
         with self._log_file.open("wb") as output:
             self._process = process = subprocess.Popen(  # noqa: S603  (our own command)
-                self._model.command(), stdin=subprocess.PIPE, stdout=output, stderr=output
+                self._model.command(),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
             steady = False
             while process.poll() is None and not self._stopping.is_set():
@@ -212,10 +228,16 @@ def main() -> None:
     params.n_parallel = given.parallel
     params.n_ctx = given.context_tokens
     params.cpuparams.n_threads = given.threads
-    server = xllamacpp.Server(params)
-    sys.stdin.buffer.read()
+    serve_until_closed(lambda: xllamacpp.Server(params))
+
+
+def serve_until_closed(start: Callable[[], object]) -> NoReturn:
+    """Starts a server and ends the process when standard input closes, as it does if the service dies."""
+    server = start()
+    while sys.stdin.buffer.read(1):
+        continue
     del server
-    os._exit(0)  # its native threads need not be waited for: it keeps nothing
+    os._exit(0)  # native threads need not be waited for: it keeps nothing
 
 
 if __name__ == "__main__":

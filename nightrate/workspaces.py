@@ -18,6 +18,7 @@ from metering.pages import Page, page_of
 from metering.store import Row, Store, Transaction
 from nightrate.keys import SHOWN_CHARACTERS, digest, new_secret
 
+LOCAL_KEY = "local"
 NAME_CHARACTERS = 100
 URL_CHARACTERS = 2048
 LARGEST_BUDGET = Decimal(10) ** 15
@@ -171,6 +172,15 @@ class Workspaces:
 
         self._write(job)
         return key, secret
+
+    def ensure_local_key(self, secret: str) -> str:
+        """Makes the key `local` of `default` with this secret, unless there was one; gives the secret.
+
+        A revoked one is not made again.
+        """
+        if self._store.one("workspaces.key_of_secret", secret_sha256=digest(secret)) is None:
+            self.create_key(DEFAULT_WORKSPACE, LOCAL_KEY, secret=secret)
+        return secret
 
     def revoke_key(self, identity: str, key_id: str) -> Key:
         """Revokes a key; a second time changes nothing. Its tasks go on."""

@@ -52,3 +52,6 @@ SELECT * EXCLUDE (secret_sha256) FROM api_keys WHERE id = $id AND workspace_id =
 
 -- name: revoke
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, $now) WHERE id = $id AND workspace_id = $workspace_id;
+
+-- name: key_of_secret
+SELECT id FROM api_keys WHERE secret_sha256 = $secret_sha256;

@@ -1,0 +1,174 @@
+"""The composition root: settings → store → keys → meter → engine → services, made once and handed on."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from executor.batches import Batches
+from executor.engine import Engine, EngineParts
+from executor.faults import FaultPoints
+from executor.files import Files
+from executor.models import ModelCatalog
+from executor.options import ModelOptions
+from metering.access import ADMIN
+from metering.clock import Clock
+from metering.ending import Meter
+from metering.errors import Conflict
+from metering.events import Events
+from metering.exports import Exports
+from metering.ledger import Ledger
+from metering.metrics import Metrics
+from metering.price_list import PriceList
+from metering.prices import PriceBook
+from metering.statistics import Statistics
+from metering.store import Store
+from nightrate.keys import KeptSecret, KeyRing, admin_key, kept_secret, new_secret
+from nightrate.login import LoginTokens
+from nightrate.settings import Settings, SettingsError
+from nightrate.workspaces import Workspaces
+
+VERSION = version("nightrate")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that runs in the process, wired. `start` and `stop` are called once each."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    admin: KeptSecret
+    default_secret: str
+    """The key `local` of the workspace `default`, made at first start."""
+    session_secret: str
+    keys: KeyRing
+    logins: LoginTokens
+    workspaces: Workspaces
+    catalog: ModelCatalog
+    prices: PriceList
+    files: Files
+    batches: Batches
+    engine: Engine
+    ledger: Ledger
+    exports: Exports
+    statistics: Statistics
+    events: Events
+    metrics: Metrics
+
+    def start(self) -> None:
+        """Begins to work on tasks."""
+        self.engine.start()
+
+    def stop(self) -> None:
+        """Stops work, commits what was answered and closes the database."""
+        self.engine.stop()
+        self.store.close()
+
+
+def open_services(
+    settings: Settings, env: Mapping[str, str], models: Sequence[ModelOptions], clock: Clock
+) -> Services:
+    """Opens the data folder and wires everything over it; nothing runs yet.
+
+    Raises `SettingsError`, `PriceBookError`, `DataFolderInUse` or `DataFolderNewer`, each with a message
+    for the operator.
+    """
+    upstream_keys = _upstream_keys(models, env)
+    prices = PriceBook.load(settings.billing.prices, settings.billing.currency, clock)
+    prices.check_models((model.name, model.free) for model in models)
+    with ExitStack() as undo:
+        store = Store(settings.storage, clock=clock)
+        undo.callback(store.close)
+        prices.remember(store, [model.name for model in models])
+        services = _wired(settings, env, models, clock, store, prices, upstream_keys)
+        undo.pop_all()
+    return services
+
+
+def _upstream_keys(models: Sequence[ModelOptions], env: Mapping[str, str]) -> dict[str, str | None]:
+    keys: dict[str, str | None] = {}
+    for model in models:
+        if model.api_key_env is not None:
+            keys[model.name] = env.get(model.api_key_env)
+            if not keys[model.name]:
+                raise SettingsError(
+                    f"model {model.name!r}: the environment variable {model.api_key_env} that api_key_env names "
+                    "is not set; export the provider's key in it"
+                )
+    return keys
+
+
+def _wired(
+    settings: Settings,
+    env: Mapping[str, str],
+    models: Sequence[ModelOptions],
+    clock: Clock,
+    store: Store,
+    prices: PriceBook,
+    upstream_keys: Mapping[str, str | None],
+) -> Services:
+    data_dir, billing = settings.storage.data_dir, settings.billing
+    admin = admin_key(data_dir, env)
+    keys = KeyRing(store, admin.secret, clock)
+    catalog = ModelCatalog(models)
+    metrics = Metrics([(name, _upstreams(catalog, name)) for name in catalog.allowed(None)], store, VERSION)
+    engine = Engine(
+        EngineParts(
+            store=store,
+            catalog=catalog,
+            biller=Meter(prices, billing, clock),
+            instruments=metrics,
+            options=settings.executor,
+            limits=settings.limits,
+            retention=settings.retention,
+            data_dir=data_dir,
+            min_free_bytes=settings.storage.min_free_bytes,
+            api_keys=upstream_keys,
+            clock=clock,
+            faults=FaultPoints(env.get("NIGHTRATE_FAULT")),
+        )
+    )
+    metrics.watch(engine)
+    files = Files(store, data_dir, settings.limits, clock)
+    batches = Batches(store, files, catalog, prices, clock, engine.wake)
+
+    def cancel_tasks(workspace_id: str) -> None:
+        for task_id in workspaces.running_tasks(workspace_id):
+            _cancel(batches, task_id)
+
+    workspaces = Workspaces(store, keys, clock, catalog.allowed(None), cancel_tasks)
+    workspaces.ensure_default()
+    return Services(
+        settings=settings,
+        clock=clock,
+        store=store,
+        admin=admin,
+        default_secret=workspaces.ensure_local_key(kept_secret(data_dir / "default.key", new_secret).secret),
+        session_secret=kept_secret(data_dir / "session.key", new_secret).secret,
+        keys=keys,
+        logins=LoginTokens(clock, settings.server.login_link_seconds),
+        workspaces=workspaces,
+        catalog=catalog,
+        prices=PriceList(store, prices, clock),
+        files=files,
+        batches=batches,
+        engine=engine,
+        ledger=Ledger(store, billing, clock),
+        exports=Exports(store, billing, clock),
+        statistics=Statistics(store, settings.statistics, clock),
+        events=Events(store),
+        metrics=metrics,
+    )
+
+
+def _upstreams(catalog: ModelCatalog, name: str) -> list[str]:
+    model = catalog.get(name)
+    return list(model.upstreams) if model is not None else []
+
+
+def _cancel(batches: Batches, task_id: str) -> None:
+    try:
+        batches.cancel(ADMIN, task_id)
+    except Conflict:  # it came to its end meanwhile
+        return
