@@ -68,7 +68,7 @@ def console(services: ConsoleServices) -> WSGIApplication:
     app.console_services = services
     app.layout = _layout()
     _callbacks(app, services)
-    hashes = [f"'{h}'" for h in app.csp_hashes()]
+    hashes = list(app.csp_hashes())
     sessions(server, services, lambda: hashes)
     downloads(server, services)
     actions(server, services)
