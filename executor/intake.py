@@ -10,10 +10,17 @@ from executor.faults import FaultPoints
 from executor.models import ModelCatalog
 from executor.options import LimitOptions
 from executor.recovery import Recovery, StorageLost
-from executor.tasks import Task
+from executor.tasks import LineError, Task
 from executor.validation import Report, ValidationStopped, validate
 from metering.clock import Clock
 from metering.store import Store
+
+_NOT_OFFERED = LineError(
+    "model_not_found",
+    "The model was not offered when the task was created, so that it has no price; create the task again.",
+    "body.model",
+    None,
+)
 
 
 class Intake:
@@ -55,8 +62,16 @@ class Intake:
         if report.errors:
             self._fail(task, report)
             return task
+        if self._unpriced(task, report):
+            self._endings.refuse(task, (_NOT_OFFERED,))
+            return task
         self._accept(task, report, self._clock())
         return None
+
+    def _unpriced(self, task: Task, report: Report) -> bool:
+        """Whether its model must be paid for, but was not known when the task was made and got no currency."""
+        model = self._catalog.get(report.model or "")
+        return task.currency is None and not (model is not None and model.free)
 
     def _accept(self, task: Task, report: Report, now: datetime) -> None:
         self._store.write(

@@ -1,0 +1,192 @@
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metering.options import StorageOptions
+from metering.store import Store
+from tests.server import Server
+from tests.upstream import Upstream
+
+CONCURRENCY = 32
+KILLS = 20
+REQUESTS = 2000
+POINTS = {
+    # place: (at which passing, what the test asks of the task meanwhile)
+    "validation.ended": (1, "run"),
+    "commit.begun": (3, "run"),
+    "commit.appended": (3, "run"),
+    "commit.synced": (3, "run"),
+    "commit.stored": (3, "run"),
+    "ending.claimed": (1, "run"),
+    "ending.cut": (1, "run"),
+    "ending.synced": (1, "run"),
+    "ending.rated": (1, "run"),
+    "ending.stored": (1, "run"),
+}
+WHILE_CANCELLING = ("ending.cut", "ending.written", "ending.synced", "ending.rated", "ending.stored")
+WHILE_EXPIRING = ("ending.claimed", "ending.cut", "ending.written", "ending.synced", "ending.stored")
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+def lines_of(server: Server, file_id: str | None) -> list[dict[str, Any]]:
+    if file_id is None:
+        return []
+    return [json.loads(line) for line in server.client().files.content(file_id).text.splitlines()]
+
+
+def assert_whole(server: Server, upstream: Upstream, batch: dict[str, Any], kills: int) -> None:
+    """One line a request, one event a call, the ledger equals the result file, and few were asked again."""
+    good, bad = lines_of(server, batch["output_file_id"]), lines_of(server, batch["error_file_id"])
+    total = batch["request_counts"]["total"]
+    assert sorted(int(line["custom_id"][1:]) for line in good + bad) == list(range(1, total + 1))
+    called = [line for line in good + bad if not (line["error"] or {}).get("code", "").startswith("batch_")]
+    tokens = Counter[str]()
+    for line in good:
+        tokens.update(line["response"]["body"]["usage"])
+    charges = server.get("/v1/billing/charges?limit=10000")["data"]
+    assert {c["task_id"] for c in charges} <= {batch["id"]}
+    assert sum(c["quantity"] for c in charges if c["sku"] == "input_tokens") == tokens["prompt_tokens"]
+    assert sum(c["quantity"] for c in charges if c["sku"] == "output_tokens") == tokens["completion_tokens"]
+    owed = (
+        Decimal(tokens["prompt_tokens"]) * Decimal("1.5")
+        + Decimal(tokens["completion_tokens"]) * Decimal("2.25")
+    ) * Decimal("0.0000005")
+    assert (
+        sum((Decimal(c["amount"]) for c in charges), Decimal(0))
+        == owed
+        == Decimal(batch["nightrate"]["amount"])
+    )
+    assert server.stop() == 0
+    with closing(Store(StorageOptions(data_dir=server.folder / "data"))) as store, store.reading() as read:
+        events = read._connection.execute(
+            "SELECT custom_id, count(*) FROM request_events WHERE task_id = ? GROUP BY ALL", [batch["id"]]
+        ).fetchall()
+        (rollups,) = read._connection.execute("SELECT count(*) FROM task_rollups").fetchone() or ()
+    assert dict(events) == {line["custom_id"]: 1 for line in called}
+    assert rollups == 1
+    asked_again = sum(asked - 1 for asked in upstream.asked.values())
+    uncommitted = CONCURRENCY * 4  # those in flight, and the answers of about one commit interval
+    assert asked_again <= kills * uncommitted
+
+
+def test_twenty_kills_at_random_moments(tmp_path: Path, upstream: Upstream) -> None:
+    """A task of 2,000 requests survives twenty SIGKILLs: nothing lost, nothing doubled."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    moments = random.Random(seed)
+    upstream.latency = 0.05
+    server = Server(tmp_path, upstream.url, concurrency=CONCURRENCY).start()
+    task_id = server.submit([f"hello {n}" for n in range(REQUESTS)])
+    kills = 0
+    while kills < KILLS:
+        time.sleep(moments.uniform(0.0, 0.25))
+        server.kill()
+        kills += 1
+        # not only while it works: some kills hit the start itself
+        server.start(wait=moments.random() < 0.7)
+    server.wait_ready()
+    batch = server.wait(task_id)
+    assert batch["status"] == "completed"
+    assert_whole(server, upstream, batch, kills)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_between_two_steps(tmp_path: Path, upstream: Upstream, point: str) -> None:
+    """Killed at a named place of validation, commit or ending, the next start goes on as if nothing was."""
+    count, _ = POINTS[point]
+    upstream.latency = 0.01
+    server = Server(tmp_path, upstream.url, concurrency=CONCURRENCY).start(NIGHTRATE_FAULT=f"{point}:{count}")
+    task_id = server.submit([f"hello {n}" for n in range(300)])
+    assert server.process is not None
+    assert server.process.wait(60) == -9
+    server.start()
+    batch = server.wait(task_id)
+    assert batch["status"] == "completed"
+    assert_whole(server, upstream, batch, 1)
+
+
+@pytest.mark.parametrize("point", WHILE_CANCELLING)
+def test_a_kill_while_cancelling(tmp_path: Path, upstream: Upstream, point: str) -> None:
+    """A cancel that was answered stays one, wherever its ending is interrupted."""
+    upstream.latency = 0.05
+    server = Server(tmp_path, upstream.url, concurrency=CONCURRENCY).start(NIGHTRATE_FAULT=f"{point}:1")
+    task_id = server.submit([f"hello {n}" for n in range(1000)])
+    server.until(
+        lambda: server.get(f"/v1/batches/{task_id}"),
+        lambda b: b["request_counts"]["completed"] >= CONCURRENCY,
+    )
+    assert server.client().batches.cancel(task_id).status == "cancelling"
+    assert server.process is not None
+    assert server.process.wait(60) == -9
+    server.start()
+    batch = server.wait(task_id)
+    assert batch["status"] == "cancelled"
+    assert 0 < batch["request_counts"]["completed"] < 1000
+    assert_whole(server, upstream, batch, 1)
+
+
+@pytest.mark.parametrize("point", WHILE_EXPIRING)
+def test_a_kill_while_expiring(tmp_path: Path, upstream: Upstream, point: str) -> None:
+    """A window that is over stays over, wherever the ending is interrupted."""
+    upstream.latency = 0.05
+    server = Server(tmp_path, upstream.url, concurrency=CONCURRENCY).start()
+    task_id = server.submit([f"hello {n}" for n in range(1000)])
+    server.until(
+        lambda: server.get(f"/v1/batches/{task_id}"),
+        lambda b: b["request_counts"]["completed"] >= CONCURRENCY,
+    )
+    server.kill()
+    _let_the_window_end(tmp_path / "data", task_id)
+    server.start(wait=False, NIGHTRATE_FAULT=f"{point}:1")
+    assert server.process is not None
+    assert server.process.wait(60) == -9
+    server.start()
+    batch = server.wait(task_id)
+    assert batch["status"] == "expired"
+    assert 0 < batch["request_counts"]["completed"] < 1000
+    assert_whole(server, upstream, batch, 2)
+
+
+@pytest.mark.parametrize("point", ["recovery.cut", "recovery.forgot", "recovery.done"])
+def test_a_kill_while_recovering(tmp_path: Path, upstream: Upstream, point: str) -> None:
+    """A recovery that is interrupted is simply done again."""
+    upstream.latency = 0.02
+    server = Server(tmp_path, upstream.url, concurrency=CONCURRENCY).start()
+    task_id = server.submit([f"hello {n}" for n in range(1000)])
+    server.until(
+        lambda: server.get(f"/v1/batches/{task_id}"), lambda b: b["request_counts"]["completed"] >= 100
+    )
+    server.kill()
+    results = tmp_path / f"data/outputs/{task_id}.output.jsonl"
+    results.write_bytes(results.read_bytes()[:-5000])
+    server.start(wait=False, NIGHTRATE_FAULT=f"{point}:1")
+    assert server.process is not None
+    assert server.process.wait(60) == -9
+    server.start()
+    batch = server.wait(task_id)
+    assert batch["status"] == "completed"
+    assert_whole(server, upstream, batch, 3)
+
+
+def _let_the_window_end(data_dir: Path, task_id: str) -> None:
+    """A real window lasts a day at least: its end is moved in the stopped service's database."""
+    with closing(Store(StorageOptions(data_dir=data_dir))) as store:
+        store.write(
+            lambda tx: (
+                tx._connection.execute("UPDATE tasks SET expires_at = created_at WHERE id = ?", [task_id])
+                and None
+            )
+        )
