@@ -58,7 +58,7 @@ def write_parquet(sink: BinaryIO, columns: Sequence[Column], batches: Batches) -
 def _csv(sink: BinaryIO, columns: Sequence[Column], batches: Batches) -> int:
     schema = text_schema(columns)
     rows = 0
-    with pa_csv.CSVWriter(sink, schema) as writer:
+    with pa_csv.CSVWriter(sink, schema, write_options=pa_csv.WriteOptions(batch_size=8192)) as writer:
         for batch in batches:
             writer.write_table(pa.Table.from_batches([batch]).cast(schema))
             rows += batch.num_rows
