@@ -282,6 +282,12 @@ class Store:
             self._invalid = True
         return self._invalid
 
+    def size_bytes(self) -> int:
+        """What the database and its write-ahead log take on disk."""
+        path = self._options.database_path
+        parts = (path, path.with_name(f"{path.name}.wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
     def _write_all(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, future = item

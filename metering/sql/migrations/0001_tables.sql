@@ -240,3 +240,12 @@ CREATE TABLE webhook_outbox (
     created_at TIMESTAMPTZ NOT NULL,
     delivered_at TIMESTAMPTZ
 );
+
+-- Which label values have series of their own in /metrics; the others are summed under `_other`. Kept, so that
+-- no counter ever falls.
+CREATE TABLE metric_labels (
+    label VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    own BOOLEAN NOT NULL,
+    PRIMARY KEY (label, value)
+);
