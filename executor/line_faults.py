@@ -64,7 +64,7 @@ class Parsed:
     """Of each field of the wrong type: its path, what is wanted, what was found."""
 
 
-class NotARequest(Exception):  # noqa: N818  (reads as what was found)
+class NotARequest(Exception):
     """The line is no JSON object; the text says why."""
 
 

@@ -28,11 +28,11 @@ Progress = Callable[[int, int], None]
 """Is told how many bytes of how many were read."""
 
 
-class ValidationStopped(Exception):  # noqa: N818  (reads as what happened)
+class ValidationStopped(Exception):
     """Somebody asked the validation to stop; it says nothing about the file."""
 
 
-class InputChanged(Exception):  # noqa: N818  (reads as what happened)
+class InputChanged(Exception):
     """A line of an accepted file can't be read any more: the file was changed or damaged."""
 
     def __init__(self, path: Path, line_no: int) -> None:
