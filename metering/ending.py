@@ -27,7 +27,7 @@ EMPTY_TIER = "none"
 """The digest's tier for a task of which nothing succeeded: its files are proved all the same."""
 
 
-class NoPriceInForce(Exception):  # noqa: N818  (reads as what happened)
+class NoPriceInForce(Exception):
     """A task that must be charged has no price at its end; nothing of it was written."""
 
     def __init__(self, task_id: str, model: str, currency: str | None, at: datetime) -> None:

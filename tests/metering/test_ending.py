@@ -226,7 +226,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(CALLS)
 def test_the_bill_is_the_sum_of_its_requests(
     tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[int, int, bool, str]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.access import ADMIN, Access
@@ -145,6 +145,7 @@ def test_a_summary_needs_one_period_or_range(ledger: Ledger) -> None:
         assert caught.value.param == param
 
 
+@settings(max_examples=32, deadline=None)  # it reads a database on a machine that may be busy
 @given(groups=st.sets(st.sampled_from(GROUPS)).map(lambda found: tuple(sorted(found))))
 def test_any_partition_adds_up_to_the_whole(ledger: Ledger, store: Store, groups: tuple[str, ...]) -> None:
     """However it is grouped, a summary holds every token, request and digit of the ledger once."""

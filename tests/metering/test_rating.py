@@ -3,7 +3,7 @@ from decimal import Decimal, Inexact
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.money import EXACT, plain
@@ -40,6 +40,7 @@ def bill(price: Price, groups: list[UsageGroup]) -> list[RatedLine]:
     return rate(price, usage_lines(price, groups))
 
 
+@settings(deadline=None)
 @given(prices(), GROUPS)
 def test_amounts_are_those_of_rational_arithmetic(price: Price, groups: list[UsageGroup]) -> None:
     """Every charge is quantity × unit price, exact to the last digit, and twice the amount is the list amount."""
@@ -52,6 +53,7 @@ def test_amounts_are_those_of_rational_arithmetic(price: Price, groups: list[Usa
         assert -line.amount.as_tuple().exponent <= 15, "DECIMAL(38,15) holds it"
 
 
+@settings(deadline=None)
 @given(prices(), GROUPS)
 def test_rating_keeps_every_token_and_request(price: Price, groups: list[UsageGroup]) -> None:
     """What goes in comes out: tokens by SKU, and each request once."""
@@ -64,6 +66,7 @@ def test_rating_keeps_every_token_and_request(price: Price, groups: list[UsageGr
     assert sum(x.requests for x in lines) == sum(g.requests for g in groups)
 
 
+@settings(deadline=None)
 @given(prices(), GROUPS, st.randoms(use_true_random=False))
 def test_order_and_partition_change_nothing(price: Price, groups: list[UsageGroup], random: object) -> None:
     """The charges are the same in whatever order and however split the usage arrives."""
@@ -77,6 +80,7 @@ def test_order_and_partition_change_nothing(price: Price, groups: list[UsageGrou
     assert bill(price, split) == bill(price, whole)
 
 
+@settings(deadline=None)
 @given(prices(), GROUPS)
 def test_each_request_is_priced_by_its_own_tier(price: Price, groups: list[UsageGroup]) -> None:
     """The task's amount is the sum of its requests rated one by one, each wholly in its tier."""
@@ -145,6 +149,7 @@ def test_the_arithmetic_refuses_to_round() -> None:
         EXACT.multiply(Decimal("1." + "1" * 40), Decimal("1." + "3" * 40))
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20, places=15))
 def test_plain_money_has_no_exponent_and_the_same_value(amount: Decimal) -> None:
     """Money is written in digits only."""
