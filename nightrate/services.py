@@ -58,11 +58,13 @@ class Services:
 
     def start(self) -> None:
         """Begins to work on tasks."""
+        self.metrics.watch(self.engine)
         self.engine.start()
 
     def stop(self) -> None:
         """Stops work, commits what was answered and closes the database."""
         self.engine.stop()
+        self.metrics.stop()
         self.store.close()
 
 
@@ -129,7 +131,6 @@ def _wired(
             faults=FaultPoints(env.get("NIGHTRATE_FAULT")),
         )
     )
-    metrics.watch(engine)
     files = Files(store, data_dir, settings.limits, clock)
     batches = Batches(store, files, catalog, prices, clock, engine.wake)
 
