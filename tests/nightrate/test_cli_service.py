@@ -1,5 +1,6 @@
 """The commands against a real service: the whole way of a task from a table to its bill."""
 
+import io
 import json
 import os
 import socket
@@ -7,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import requests
 
+from nightrate.cli import main
 from tests.upstream import Upstream
 
 NIGHTRATE = Path(sys.executable).with_name("nightrate")
@@ -41,6 +45,15 @@ tiers = [{ input = "2", output = "6" }]
 """
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a command ended with and wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @dataclass
 class Installed:
     """The installed command in a folder with settings and, while `process` runs, a service."""
@@ -54,18 +67,19 @@ class Installed:
         own = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTRATE_")}
         return {**own, "NIGHTRATE_CONFIG": str(self.folder / "nightrate.toml")}
 
-    def __call__(self, *args: object) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [NIGHTRATE, *map(str, args)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+    def __call__(self, *args: object) -> "Told":
+        """Runs a command in this process, as the installed one would; its output and exit code."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with ExitStack() as stack:
+            stack.enter_context(mock.patch.object(sys, "argv", ["nightrate", *map(str, args)]))
+            stack.enter_context(mock.patch.dict(os.environ, self.environment, clear=True))
+            stack.enter_context(chdir(self.folder))
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(err))
+            ended = stack.enter_context(pytest.raises(SystemExit))
+            main()
+        texts = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+        return Told(int(ended.value.code or 0), *texts)
 
     def start(self) -> None:
         log = (self.folder / "server.log").open("a")
@@ -77,7 +91,7 @@ class Installed:
             try:
                 if requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=1).ok:
                     return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             time.sleep(0.1)
         raise AssertionError((self.folder / "server.log").read_text())
