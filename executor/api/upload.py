@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from executor.files import Files, FileTooLarge, StoredFile, Upload, check_purpose
 from metering.access import Access
@@ -30,7 +30,10 @@ async def receive_file(
         upload = await run_in_threadpool(files.receive, access, filename=None, workspace_id=workspace_id)
         await run_in_threadpool(stack.enter_context, upload)
         form = _Form(boundary)
-        await _read(request, form, upload, files.limits.file_bytes)
+        try:
+            await _read(request, form, upload, files.limits.file_bytes)
+        except ClientDisconnect:
+            raise _broken("the connection was closed") from None  # nobody hears it, and nothing went wrong
         form.complete(upload)
         return await run_in_threadpool(upload.commit)
 

@@ -1,6 +1,8 @@
 """The routes of files, batches and models, by the openai SDK and by hand, on a real server."""
 
 import json
+import socket
+import time
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -140,6 +142,26 @@ def test_a_body_that_is_no_form_is_refused(call):
     """JSON, or a form without a boundary."""
     for kind in ("application/json", "multipart/form-data", "multipart/form-data; boundary=" + "B" * 300):
         assert call("POST", "/v1/files", b"{}", content_type=kind)[0] == 400
+
+
+def test_a_client_that_goes_away_leaves_nothing(base_url, intake, caplog):
+    """Half an upload is removed, and it is no error of ours."""
+    with socket.create_connection(urlsplit(base_url)._hostinfo) as connection:
+        head = (
+            "POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer admin\r\ncontent-length: 9999999\r\n"
+        )
+        head += "content-type: multipart/form-data; boundary=B\r\n\r\n"
+        connection.sendall(head.encode() + form(PURPOSE, FILE, end=b""))
+        wait_until(lambda: list(intake.data_dir.rglob("*.upload")))
+    wait_until(lambda: not list(intake.data_dir.rglob("*.upload")))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def wait_until(true) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_fields_may_come_in_any_order(call):
