@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -76,7 +76,7 @@ class Gate:
             else:
                 await self._app(scope, self._limited(scope, receive), reply.send)
         except Exception:  # the caller gets the id, the log the rest
-            log.exception("request %s failed: %s %s", reply.request_id, scope["method"], scope["path"])
+            log.exception("request %s failed: %s %s", reply.request_id, scope["method"], quote(scope["path"]))
             if reply.started:
                 raise
             message = f"Something went wrong; tell the operator this request id: {reply.request_id}"
@@ -187,8 +187,8 @@ class _Reply:
             took_ms = (time.monotonic() - self._begun) * 1000
             # The path alone: queries can hold a login token, headers a key.
             line = "%s %s %s %d %.1f ms"
-            scope = self._scope
-            log.info(line, self.request_id, scope["method"], scope["path"], message["status"], took_ms)
+            method, path = self._scope["method"], quote(self._scope["path"])
+            log.info(line, self.request_id, method, path, message["status"], took_ms)
         await self._send(message)
 
 

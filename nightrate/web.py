@@ -44,6 +44,7 @@ def web_app(
         docs_url=None,  # its pages load their scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        strict_content_type=False,  # a key is needed for everything, so no foreign page can send a form
     )
     for router in routers:
         app.include_router(router)

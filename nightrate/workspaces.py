@@ -92,7 +92,10 @@ class Workspaces:
 
     def list(self, *, limit: int = 100, after: str | None = None) -> Page[Workspace]:
         """Workspaces from the oldest on."""
-        rows = self._store.query("workspaces.page", after=after, rows=limit + 1)
+        with self._store.reading() as read:
+            if after is not None and read.one("workspaces.get", id=after) is None:
+                raise _unknown_place(after)
+            rows = read.query("workspaces.page", after=after, rows=limit + 1)
         return page_of([_workspace_of(row) for row in rows], limit)
 
     def get(self, identity: str) -> Workspace:
@@ -144,7 +147,10 @@ class Workspaces:
     def keys(self, identity: str, *, limit: int = 100, after: str | None = None) -> Page[Key]:
         """A workspace's keys, revoked ones included, from the oldest on."""
         self.get(identity)
-        rows = self._store.query("workspaces.keys", workspace_id=identity, after=after, rows=limit + 1)
+        with self._store.reading() as read:
+            if after is not None and read.one("workspaces.key", id=after, workspace_id=identity) is None:
+                raise _unknown_place(after)
+            rows = read.query("workspaces.keys", workspace_id=identity, after=after, rows=limit + 1)
         return page_of([Key(**row) for row in rows], limit)
 
     def create_key(
@@ -232,6 +238,10 @@ class Workspaces:
         return None if names is None else tuple(dict.fromkeys(names))
 
 
+def _unknown_place(after: str) -> InvalidParameter:
+    return InvalidParameter(f"There is no row {after!r} to go on after.", param="after")
+
+
 def _refuse_if_used(tx: Transaction, identity: str) -> None:
     used = tx.one("workspaces.in_use", id=identity)
     assert used is not None
@@ -277,6 +287,7 @@ def _webhook_url(value: str | None) -> str | None:
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and value.isascii() and value.isprintable() and " " not in value
     except ValueError:
         usable = False
     if not usable or len(value) > URL_CHARACTERS:

@@ -84,6 +84,8 @@ def test_the_webhook_secret_is_told_once(house: House) -> None:
         ({"webhook_url": "ftp://x"}, "webhook_url"),
         ({"webhook_url": "http://"}, "webhook_url"),
         ({"webhook_url": "http://[x"}, "webhook_url"),
+        ({"webhook_url": "http://x\ud800"}, "webhook_url"),
+        ({"webhook_url": "http://x/a b"}, "webhook_url"),
         ({"disabled": None}, "disabled"),
         ({"colour": 1}, "colour"),
     ],
@@ -131,6 +133,8 @@ def test_lists_go_on_after_a_row(house: House) -> None:
         after = f"&after={page['last_id']}"
     assert len(seen) == len(set(seen)) == 5
     assert house.call("GET", "/v1/workspaces?limit=0").status_code == 400
+    for path in ("/v1/workspaces?after=none", "/v1/workspaces/default/keys?after=none"):
+        assert error_of(house.call("GET", path))["param"] == "after"
 
 
 def test_keys_are_listed_without_their_secrets(house: House) -> None:
