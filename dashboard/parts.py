@@ -221,7 +221,8 @@ def _title(column: Column, address: Address | None) -> html.Th:
 def panel(title: str, body: Part, *extra: Part, note: Part = "") -> html.Section:
     """A titled box."""
     top = [html.H2(title), html.Span(note, className="note"), html.Span(className="grow"), *extra]
-    return html.Section([html.Div(top, className="hd"), body], className="panel", **{"aria-label": title})
+    within = body if isinstance(body, list) else [body]
+    return html.Section([html.Div(top, className="hd"), *within], className="panel", **{"aria-label": title})
 
 
 # -- charts ----------------------------------------------------------------------------------------

@@ -84,7 +84,9 @@ def task_row(services: ConsoleServices, viewer: Viewer, task: Task, names: dict[
     return parts.row(
         task.id,
         [
-            parts.cell("name", [html.Div(name, className="name"), html.Div(task.id, className="id")]),
+            parts.cell(
+                "name", [html.Div(name, className="name"), html.Div(task.id, className="id", title=task.id)]
+            ),
             parts.cell("model", [task.model or writing.NONE, workspace], task.model),
             parts.cell("status", parts.pill(word, title), task.status),
             parts.cell(
