@@ -183,11 +183,11 @@ class Store:
                     "autoinstall_known_extensions": "false",
                 },
             )
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             if "lock" in str(error):
                 owner = re.search(r"PID (\d+)", str(error))
                 raise DataFolderInUse(str(path), owner and owner[1]) from error
-            raise
+            raise StoreError(f"the database {path} can't be opened: {error}") from error
         try:
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             self._migrate(connection)

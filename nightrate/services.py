@@ -128,7 +128,7 @@ def _wired(
             min_free_bytes=settings.storage.min_free_bytes,
             api_keys=upstream_keys,
             clock=clock,
-            faults=FaultPoints(env.get("NIGHTRATE_FAULT")),
+            faults=_fault_points(env),
         )
     )
     files = Files(store, data_dir, settings.limits, clock)
@@ -161,6 +161,13 @@ def _wired(
         events=Events(store),
         metrics=metrics,
     )
+
+
+def _fault_points(env: Mapping[str, str]) -> FaultPoints:
+    try:
+        return FaultPoints(env.get("NIGHTRATE_FAULT"))
+    except ValueError as error:
+        raise SettingsError(f"environment variable {error}") from error
 
 
 def _upstreams(catalog: ModelCatalog, name: str) -> list[str]:

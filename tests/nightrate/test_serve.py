@@ -133,6 +133,18 @@ def test_an_unreachable_data_folder_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    """With its path; it is not touched."""
+    config = settings_file(tmp_path)
+    (tmp_path / "data").mkdir()
+    database = tmp_path / "data" / "nightrate.duckdb"
+    database.write_bytes(b"no database" * 1000)
+    code, said = refused(config)
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert str(database) in said
+    assert database.read_bytes() == b"no database" * 1000
+
+
 def test_without_its_weights_the_service_offers_the_test_model(tmp_path: Path) -> None:
     """And says why the local model is not there."""
     config = settings_file(
