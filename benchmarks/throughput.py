@@ -16,7 +16,6 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import argparse
 import asyncio
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +28,16 @@ from pyreqwest.client import ClientBuilder
 from benchmarks.surroundings import fast_upstream, our_server, slow_upstream
 
 SLOW_REQUESTS, SLOW_CONCURRENCY, SLOW_SECONDS = 2000, 64, 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one contestant reached in one run."""
+
+    rate: float
+    """Requests a second."""
+    cpu_microseconds: float
+    """Processor time of its own process per request; unlike the rate, hardly changed by a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,23 @@ class Load:
                 lines.write(json.dumps({**line, "body": self.body}) + "\n")
 
 
-async def bare_loop(url: str, load: Load) -> float:
-    """Requests a second of a pyreqwest loop that reads each answer and forgets it."""
+def result(load: Load, seconds: float, cpu_seconds: float) -> Result:
+    """Rates from times."""
+    return Result(load.requests / seconds, cpu_seconds * 1e6 / load.requests)
+
+
+def middle(results: list[Result]) -> Result:
+    """The run with the median rate."""
+    return sorted(results, key=lambda one: one.rate)[len(results) // 2]
+
+
+async def bare_loop(url: str, load: Load) -> Result:
+    """A pyreqwest loop that reads each answer and forgets it."""
     body, numbers = json.dumps(load.body).encode(), iter(range(load.requests))
     async with ClientBuilder().no_proxy().build() as client:
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(_bare(client, url, body, numbers) for _ in range(load.concurrency)))
-        return load.requests / (time.perf_counter() - begun)
+        return result(load, time.perf_counter() - begun, time.process_time() - cpu)
 
 
 async def _bare(client: object, url: str, body: bytes, numbers: Iterator[int]) -> None:
@@ -70,13 +89,13 @@ async def _bare(client: object, url: str, body: bytes, numbers: Iterator[int]) -
         await response.bytes()
 
 
-async def openai_loop(url: str, load: Load) -> float:
-    """Requests a second of a loop over AsyncOpenAI."""
+async def openai_loop(url: str, load: Load) -> Result:
+    """A loop over AsyncOpenAI."""
     numbers = iter(range(load.requests))
     async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(_openai(client, load, numbers) for _ in range(load.concurrency)))
-        return load.requests / (time.perf_counter() - begun)
+        return result(load, time.perf_counter() - begun, time.process_time() - cpu)
 
 
 async def _openai(client: openai.AsyncOpenAI, load: Load, numbers: Iterator[int]) -> None:
@@ -84,18 +103,18 @@ async def _openai(client: openai.AsyncOpenAI, load: Load, numbers: Iterator[int]
         await client.chat.completions.create(**load.body)  # type: ignore[call-overload]
 
 
-def whole_task(folder: Path, url: str, load: Load, runs: int) -> list[float]:
-    """Requests a second of our service, once per run; each run's result file is counted."""
-    file, rates = folder / "input.jsonl", []
+def whole_task(folder: Path, url: str, load: Load, runs: int) -> list[Result]:
+    """Our service, once per run; each run's outcome is checked."""
+    file, results = folder / "input.jsonl", []
     load.write(file)
     with our_server(folder / "ours", url, load.concurrency) as server:
         for _ in range(runs):
-            seconds, batch = server.seconds_of(server.submit(file))
-            counts = batch["request_counts"]
-            if batch["status"] != "completed" or counts["completed"] != load.requests:
-                raise SystemExit(f"the task did not go through: {batch['status']} {counts}")
-            rates.append(load.requests / seconds)
-    return rates
+            run = server.run(server.submit(file))
+            counts = run.batch["request_counts"]
+            if run.batch["status"] != "completed" or counts["completed"] != load.requests:
+                raise SystemExit(f"the task did not go through: {run.batch['status']} {counts}")
+            results.append(result(load, run.seconds, run.cpu_seconds))
+    return results
 
 
 def at_once(options: argparse.Namespace, folder: Path) -> None:
@@ -109,7 +128,7 @@ def at_once(options: argparse.Namespace, folder: Path) -> None:
         bare += [asyncio.run(bare_loop(url, load))]
         sdk = asyncio.run(openai_loop(url, few))
     print(f"\n{load.requests:,} requests of {load.bytes_each:,} B, {load.concurrency} in flight, at once")
-    report(statistics.median(ours), {"bare pyreqwest loop": statistics.median(bare), "AsyncOpenAI loop": sdk})
+    report(middle(ours), {"bare pyreqwest loop": middle(bare), "AsyncOpenAI loop": sdk})
 
 
 def at_fifty(options: argparse.Namespace, folder: Path) -> None:
@@ -120,15 +139,16 @@ def at_fifty(options: argparse.Namespace, folder: Path) -> None:
         ours = whole_task(folder, url, load, options.runs)
         bare += [asyncio.run(bare_loop(url, load))]
     print(f"\n{load.requests:,} requests, {load.concurrency} in flight, {SLOW_SECONDS * 1000:g} ms upstream")
-    ideal = {"ideal": SLOW_CONCURRENCY / SLOW_SECONDS}
-    report(statistics.median(ours), {"bare pyreqwest loop": statistics.median(bare), **ideal})
+    ideal = Result(SLOW_CONCURRENCY / SLOW_SECONDS, 0)
+    report(middle(ours), {"bare pyreqwest loop": middle(bare), "ideal": ideal})
 
 
-def report(ours: float, references: dict[str, float]) -> None:
+def report(ours: Result, references: dict[str, Result]) -> None:
     """Prints rates and our ratio to each reference."""
-    print(f"  {'Nightrate, whole task':<24}{ours:>10,.0f}/s")
-    for name, rate in references.items():
-        print(f"  {name:<24}{rate:>10,.0f}/s   Nightrate / it = {ours / rate:.2f}")
+    print(f"  {'Nightrate, whole task':<24}{ours.rate:>10,.0f}/s {ours.cpu_microseconds:>8,.0f} µs CPU each")
+    for name, one in references.items():
+        cpu = f"{one.cpu_microseconds:>8,.0f} µs CPU each" if one.cpu_microseconds else " " * 20
+        print(f"  {name:<24}{one.rate:>10,.0f}/s {cpu}   Nightrate / it = {ours.rate / one.rate:.2f}")
 
 
 def main() -> None:
