@@ -42,6 +42,7 @@ class Sketch:
     scale: Scale = plain
     unit: str = ""
     bars: bool = False
+    blank: str = "No calls in this period"
 
 
 _PERCENTILES = (
@@ -56,35 +57,60 @@ def _spread(field: str) -> tuple[tuple[str, str, int | str, str], ...]:
     return tuple((f"{short}_{field}", name, color, dash) for short, name, color, dash in _PERCENTILES)
 
 
+_NO_STREAM = "No streamed calls in this period"
 SKETCHES = (
-    Sketch("calls", "calls", "Calls", "by outcome", (("succeeded", "succeeded", 0, ""), ("failed", "failed", "bad", "")), bars=True),
-    Sketch("failure_rate", "calls", "Failure rate", "per cent of calls", (("failure_rate", "failure rate", "bad", "solid"),), percent, " %"),
     Sketch(
-        "tokens", "calls", "Tokens", "of metered calls", (("input_tokens", "input", 1, ""), ("output_tokens", "output", 5, "")), bars=True
+        "calls", "calls", "Calls", "by outcome",
+        (("succeeded", "succeeded", 0, ""), ("failed", "failed", "bad", "")), bars=True,
     ),
     Sketch(
-        "tokens_per_request", "calls", "Tokens per request", "average", (("avg_tokens_per_request", "tokens per request", 6, "solid"),)
+        "failure_rate", "calls", "Failure rate", "per cent of calls",
+        (("failure_rate", "failure rate", "bad", "solid"),), percent, " %", blank="No call failed in this period",
+    ),
+    Sketch(
+        "tokens", "calls", "Tokens", "of metered calls",
+        (("input_tokens", "input", 1, ""), ("output_tokens", "output", 5, "")), bars=True,
+    ),
+    Sketch(
+        "token_parts", "calls", "Cached and reasoning tokens", "parts of input and output",
+        (("cached_input_tokens", "cached input", 6, ""), ("reasoning_tokens", "reasoning", 3, "")), bars=True,
+        blank="No cached or reasoning tokens in this period",
+    ),
+    Sketch(
+        "tokens_per_request", "calls", "Tokens per request", "average",
+        (("avg_tokens_per_request", "tokens per request", 6, "solid"),),
     ),
     Sketch(
         "limits", "calls", "Rate limits and filters", "calls",
         (("rate_limited", "with a 429", 2, ""), ("content_filtered", "content filtered", 3, "")), bars=True,
-    ),
-    Sketch("duration", "performance", "Call duration", "seconds, succeeded calls", _spread("duration_ms"), seconds, " s"),
-    Sketch("first_token", "performance", "Time to first token", "seconds, streamed calls", _spread("first_token_ms"), seconds, " s"),
-    Sketch(
-        "throughput", "performance", "Requests per minute", "while tasks ran", (("requests_per_minute", "requests per minute", 0, "solid"),)
+        blank="No call was rate limited or filtered",
     ),
     Sketch(
-        "token_throughput", "performance", "Tokens per minute", "while tasks ran", (("tokens_per_minute", "tokens per minute", 1, "solid"),)
+        "duration", "performance", "Call duration", "succeeded calls", _spread("duration_ms"), seconds, " s",
+        blank="No call succeeded in this period",
     ),
     Sketch(
-        "output_speed", "performance", "Output tokens per second", "of a call", (("output_tokens_per_second", "tokens per second", 4, "solid"),)
+        "first_token", "performance", "Time to first token", "streamed calls",
+        _spread("first_token_ms"), seconds, " s", blank=_NO_STREAM,
     ),
     Sketch(
-        "token_time", "performance", "Time per output token", "milliseconds, after the first",
-        (("avg_time_per_output_token_ms", "time per output token", 6, "solid"),), plain, " ms",
+        "throughput", "performance", "Requests per minute", "while tasks ran",
+        (("requests_per_minute", "requests per minute", 0, "solid"),),
+    ),
+    Sketch(
+        "token_throughput", "performance", "Tokens per minute", "while tasks ran",
+        (("tokens_per_minute", "tokens per minute", 1, "solid"),),
+    ),
+    Sketch(
+        "output_speed", "performance", "Output tokens per second", "of a call",
+        (("output_tokens_per_second", "tokens per second", 4, "solid"),),
+    ),
+    Sketch(
+        "token_time", "performance", "Time per output token", "after the first",
+        (("avg_time_per_output_token_ms", "time per output token", 6, "solid"),), plain, " ms", blank=_NO_STREAM,
     ),
 )  # fmt: skip
+"""Every figure of SPEC §6.2 is in one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +149,7 @@ def _chart(
         figure=draw(times, series, theme, sketch.unit),
         legend=tuple((s.name, s.color) for s in series),
         columns=("Time", *[field for field, *_ in sketch.lines]),
+        blank="" if any(v for s in series for v in s.values) else sketch.blank,
         rows=tuple(
             (t.isoformat(), *[writing.exact(p.get(field)) for field, *_ in sketch.lines])
             for t, p in zip(times, points, strict=True)

@@ -241,6 +241,8 @@ class Chart:
     """(name, colour)."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    blank: str = ""
+    """What is said instead of a chart that would show nothing."""
 
 
 def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) -> html.Section:
@@ -258,18 +260,22 @@ def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) 
         switch,
         saved,
     ]
-    body = _chart_table(drawn) if as_table else _plot(drawn)
-    kind = "panel chart tall" if tall else "panel chart"
-    return html.Section([html.Div(top, className="hd"), *body], className=kind, **{"aria-label": drawn.title})
+    body = _chart_table(drawn) if as_table else _plot(drawn, tall)
+    return html.Section(
+        [html.Div(top, className="hd"), *body], className="panel chart", **{"aria-label": drawn.title}
+    )
 
 
-def _plot(drawn: Chart) -> list[Part]:
+def _plot(drawn: Chart, tall: bool) -> list[Part]:
+    if drawn.blank:
+        return [empty(drawn.blank)]
     graph = dcc.Graph(
         id={"chart": drawn.key},
         figure=drawn.figure,
         config={"displayModeBar": False, "displaylogo": False},
         responsive=True,
         className="plot",
+        style={"height": "250px" if tall else "220px"},
     )
     legend = [html.Span([html.I(style={"background": color}), name]) for name, color in drawn.legend]
     described = html.Div(graph, role="img", **{"aria-label": drawn.sentence})

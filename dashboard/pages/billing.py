@@ -34,11 +34,9 @@ MODEL_COLUMNS = (
     Column("Charged", number=True),
 )
 LINE_COLUMNS = (
-    Column("Recorded", wrap=False),
     Column("Task"),
     Column("Model and workspace"),
     Column("Token kind"),
-    Column("Tier"),
     Column("Tokens", number=True),
     Column("Price per million", number=True),
     Column("Real-time amount", number=True),
@@ -200,22 +198,12 @@ def _lines(services: ConsoleServices, viewer: Viewer, shown: BillingView, addres
     page = services.ledger.charges(viewer.access, wanted)
     if not page.data:
         return None
-    names, zone = workspace_names(services, viewer.access), viewer.zone()
+    names = workspace_names(services, viewer.access)
     drawn = [
         parts.row(
             c["charge_id"],
             [
-                parts.cell(
-                    "recorded_at",
-                    writing.moment(at(c["recorded_at"]), zone),
-                    c["recorded_at"],
-                    classes="note",
-                ),
-                parts.cell(
-                    "task_id",
-                    parts.link(_short(c["task_id"]), task_href(c["task_id"]), title=c["task_id"]),
-                    c["task_id"],
-                ),
+                parts.cell("task_id", [_task_link(c["task_id"]), _recorded(viewer, c)], c["task_id"]),
                 parts.cell(
                     "model",
                     [c["model"], html.Div(names.get(c["workspace_id"], c["workspace_id"]), className="note")],
@@ -241,6 +229,15 @@ def _lines(services: ConsoleServices, viewer: Viewer, shown: BillingView, addres
             html.Nav(links, className="pages", **{"aria-label": "Pages of the ledger"}) if links else None,
         ]
     )
+
+
+def _task_link(task_id: str) -> html.A:
+    return parts.link(_short(task_id), task_href(task_id), title=task_id)
+
+
+def _recorded(viewer: Viewer, charge: Json) -> html.Div:
+    text = writing.moment(at(charge["recorded_at"]), viewer.zone())
+    return html.Div(text, className="note", **parts.data(field="recorded_at", value=charge["recorded_at"]))
 
 
 def _short(task_id: str) -> str:

@@ -19,7 +19,6 @@ COLUMNS = (
     Column("Failed", number=True, sort="failed"),
     Column("Failure rate", number=True, sort="failure_rate"),
     Column("Avg duration", number=True, sort="avg_duration_ms"),
-    Column("p95 duration", number=True, sort="p95_duration_ms"),
     Column("First token", number=True, sort="avg_first_token_ms"),
     Column("Tokens", number=True, sort="total_tokens"),
     Column("Tasks", number=True, sort="tasks"),
@@ -152,7 +151,7 @@ def _figures(row: Json) -> list[html.Td]:
         ),
         *[
             parts.cell(field, writing.duration(row[field]), row[field], number=True)
-            for field in ("avg_duration_ms", "p95_duration_ms", "avg_first_token_ms")
+            for field in ("avg_duration_ms", "avg_first_token_ms")
         ],
         parts.cell("total_tokens", writing.compact(row["total_tokens"]), row["total_tokens"], number=True),
         parts.cell("tasks", writing.count(row["tasks"]), row["tasks"], number=True),

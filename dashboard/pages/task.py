@@ -25,7 +25,6 @@ ERROR_COLUMNS = (
 )
 BILL_COLUMNS = (
     Column("Token kind"),
-    Column("Tier"),
     Column("Tokens", number=True),
     Column("Price per million", number=True),
     Column("Real-time amount", number=True),
@@ -57,10 +56,7 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         _now(services, viewer, task),
         _cards(task),
         _refused_lines(task),
-        html.Div(
-            [_facts(services, viewer, task), _timeline(viewer, task), _files(services, viewer, task)],
-            className="two",
-        ),
+        html.Div([_facts(services, viewer, task), _way(services, viewer, task)], className="two"),
         _bill(services, viewer, task),
     ]
     return [html.Div(sections, **hooks)]
@@ -85,7 +81,6 @@ def _cards(task: Task) -> html.Div:
         ("Output tokens", "output_tokens", task.output_tokens),
     ]
     counts = [
-        parts.card("Requests", "total", task.total, writing.count(task.total)),
         parts.card("Succeeded", "completed", task.completed, writing.count(task.completed)),
         parts.card(
             "Failed",
@@ -185,6 +180,10 @@ def steps_of(task: Task) -> list[tuple[str, datetime | None]]:
     return [*steps, last]
 
 
+def _way(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
+    return html.Div([_timeline(viewer, task), _files(services, viewer, task)], className="stack")
+
+
 def _timeline(viewer: Viewer, task: Task) -> html.Section:
     zone = viewer.zone()
     items = [
@@ -221,10 +220,10 @@ def _file(services: ConsoleServices, viewer: Viewer, title: str, file_id: str) -
         file = services.files.get(viewer.access, file_id)
     except Refused:
         return html.Span("deleted or expired", className="note")
-    href = f"{PREFIX}/download/files/{file_id}"
-    label = {"aria-label": f"Download {title.lower()}"}
-    named = html.A(file.filename, href=href, className="link", download="", **parts.data(plain=""), **label)
-    return [named, html.Span(f" {writing.size(file.bytes)}", className="note")]
+    saved = parts.download_link(f"Download {title.lower()}", f"{PREFIX}/download/files/{file_id}")
+    shown = file.filename if title == "Input file" else None
+    note = " · ".join(fact for fact in (shown, writing.size(file.bytes)) if fact)
+    return [saved, html.Span(f" {note}", className="note")]
 
 
 def _bill(services: ConsoleServices, viewer: Viewer, task: Task) -> Any:

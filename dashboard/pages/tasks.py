@@ -54,7 +54,9 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     if not page.data:
         return [html.Div(_nothing(view), className="panel")]
     rows = [task_row(services, viewer, task, names) for task in page.data]
-    table = html.Section(parts.table("Tasks", COLUMNS, rows), className="panel", **{"aria-label": "Tasks"})
+    table = html.Section(
+        parts.table("Tasks", COLUMNS, rows), className="panel tasks", **{"aria-label": "Tasks"}
+    )
     return [table, _pages(address, view, page.data[-1].id if page.has_more else None)]
 
 
