@@ -30,6 +30,13 @@ class Verdict:
     finish_reason: str | None = None
     retry_after_seconds: float | None = None
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be the upstream's fault and not the request's: a probe must tell."""
+        if self.status_code in (401, 403):
+            return True
+        return self.kind == "retry" and self.error_code != "invalid_response"
+
 
 class _Body(msgspec.Struct):
     """The few members of an answer that are read; everything else is passed on as it is."""

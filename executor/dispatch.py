@@ -9,18 +9,19 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
-from executor.answers import Verdict, judge
-from executor.limiter import FixedLimit
+from executor.answers import judge
+from executor.lane import Attempt, Lane
 from executor.options import ExecutorOptions
+from executor.prober import Prober
 from executor.recorder import Recorder
 from executor.request import Outcome, Request, answer_line, error_line
 from executor.run import TaskRun
 from executor.scheduler import Scheduler
-from executor.upstream import NoAnswer, Upstream, timed
+from executor.upstream import NoAnswer
 from metering.clock import Clock
 from metering.event import Event
 
@@ -37,21 +38,6 @@ class Instruments(Protocol):
     def outcome(self, event: Event) -> None:
         """A request has its final answer."""
         ...
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """One upstream of one model, how many requests it may have, and when one last succeeded."""
-
-    model: str
-    upstream: Upstream
-    limit: FixedLimit
-    last_success: float = float("-inf")
-
-    @property
-    def label(self) -> str:
-        """The upstream's name in metrics."""
-        return self.upstream.label or "built-in"
 
 
 class Dispatcher:
@@ -74,6 +60,11 @@ class Dispatcher:
         self._instruments = instruments
         self._clock = clock
         self._bytes = 0
+        self._probers = {
+            lane: Prober(lane, options, clock, self._settle, partial(self.pump, lane.model))
+            for of_model in lanes.values()
+            for lane in of_model
+        }
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # -- taking part -------------------------------------------------------------------------------
@@ -96,6 +87,11 @@ class Dispatcher:
         """Every task that takes part."""
         return [run for scheduler in self.schedulers.values() for run in scheduler.runs()]
 
+    def stop(self) -> None:
+        """Probes no more; attempts that are under way are their tasks' business."""
+        for prober in self._probers.values():
+            prober.stop()
+
     # -- starting ----------------------------------------------------------------------------------
 
     def pump_all(self) -> None:
@@ -106,8 +102,8 @@ class Dispatcher:
     def pump(self, model: str) -> None:
         """Starts what may start for one model, and comes back when a waiting request is due."""
         scheduler = self.schedulers[model]
-        while self._may_start() and (lane := self._lane(model)) is not None:
-            now = time.monotonic()
+        now = time.monotonic()
+        while self._may_start() and (lane := self._lane(model, now)) is not None:
             chosen = scheduler.next(now, fresh=self._bytes < self._options.in_flight_bytes)
             if chosen is None:
                 self._wake_at(model, scheduler.next_due())
@@ -117,9 +113,10 @@ class Dispatcher:
     def _may_start(self) -> bool:
         return not self.paused and self._recorder.backlog < self._options.uncommitted_rows
 
-    def _lane(self, model: str) -> Lane | None:
+    def _lane(self, model: str, now: float) -> Lane | None:
         """The upstream with the fewest requests under way that may have one more."""
-        free = [lane for lane in self.lanes[model] if lane.limit.free]
+        trial = self._options.outage_trial_seconds
+        free = [lane for lane in self.lanes[model] if lane.open_at(now, trial)]
         return min(free, key=lambda lane: lane.limit.in_flight) if free else None
 
     def _wake_at(self, model: str, due: float | None) -> None:
@@ -139,7 +136,7 @@ class Dispatcher:
             request.started_at, request.started_monotonic = self._clock(), now
             run.started_at = run.started_at or request.started_at
             self._bytes += request.size
-        lane.limit.started()
+        lane.started(now)
         attempt = asyncio.get_running_loop().create_task(self._attempt(lane, run, request))
         run.attempts.add(attempt)
 
@@ -151,14 +148,14 @@ class Dispatcher:
         kept = False
         try:
             request.attempts += 1
-            answer, duration_ms = await timed(
-                lane.upstream, run.task.endpoint, request.body, run.model.timeout_seconds
-            )
+            begun = time.monotonic()
+            answer = await lane.upstream.ask(run.task.endpoint, request.body, run.model.timeout_seconds)
+            ended = time.monotonic()
             code = answer.code if isinstance(answer, NoAnswer) else str(answer.status)
             self._instruments.attempt(lane.model, lane.label, code)
             if run.broken is None:
                 verdict = judge(answer, run.task.endpoint, self._clock())
-                kept = self._decide(lane, run, request, verdict, duration_ms)
+                kept = self._decide(Attempt(lane, run, request, verdict, begun, ended))
         except Exception as error:  # a fault of ours: this task alone is read again
             log.exception("%s line %d: an attempt failed inside", run.task.id, request.line_no)
             run.fail(error)
@@ -166,33 +163,55 @@ class Dispatcher:
             self._bytes -= 0 if kept else request.size
             lane.limit.ended()
             run.attempts.discard(task)
-            if run.stopped or run.lost_count:
-                run.changed.set()
+            _say_if_over(run)
             self.pump(lane.model)
 
-    def _decide(
-        self, lane: Lane, run: TaskRun, request: Request, verdict: Verdict, duration_ms: float
-    ) -> bool:
-        """Records a final answer, or keeps the request for a later attempt and returns True."""
-        now = time.monotonic()
+    def _decide(self, attempt: Attempt) -> bool:
+        """Concludes from an attempt, or has it judged by a probe; True if its request goes on."""
+        lane, run, verdict = attempt.lane, attempt.run, attempt.verdict
         if verdict.kind == "success":
-            lane.last_success = now
-        delay = self._delay(request, verdict, now, lane.last_success)
+            lane.succeeded(attempt.ended)
+        if verdict.doubtful and not attempt.cleared:
+            if not run.stopped:
+                run.doubted.add(attempt.request)
+                self._probers[lane].doubt(attempt)
+            return not run.stopped
+        if verdict.status_code == 503:
+            self._probers[lane].ask()
+        return self._conclude(attempt)
+
+    def _settle(self, attempt: Attempt, own_fault: bool) -> None:
+        """A probe has told whether a doubted attempt counts; an outage costs a request nothing."""
+        run, request = attempt.run, attempt.request
+        if request not in run.doubted:
+            return  # its task was stopped meanwhile
+        run.doubted.discard(request)
+        if not own_fault:
+            run.later(request, attempt.ended)
+        elif not self._conclude(attempt):
+            self._bytes -= request.size
+            _say_if_over(run)
+
+    def _conclude(self, attempt: Attempt) -> bool:
+        """Records a final answer, or keeps the request for a later attempt and returns True."""
+        delay = self._delay(attempt)
         if delay is None:
-            self._finish(lane, run, request, verdict, duration_ms)
-        elif not run.stopped:
-            run.later(request, now + delay)
+            self._finish(attempt)
+        elif not attempt.run.stopped:
+            attempt.run.later(attempt.request, attempt.ended + delay)
             return True
         return False
 
-    def _delay(self, request: Request, verdict: Verdict, now: float, last_success: float) -> float | None:
+    def _delay(self, attempt: Attempt) -> float | None:
         """Seconds until the next attempt; none if this one was the last."""
+        request, verdict = attempt.request, attempt.verdict
         if verdict.kind in ("success", "failure"):
             return None
         if verdict.kind == "pushback":
             request.rate_limited += verdict.status_code == 429
-            since = request.pushed_back_since = request.pushed_back_since or now
-            if now - since >= self._options.pushback_patience_seconds and last_success > since:
+            since = request.pushed_back_since = request.pushed_back_since or attempt.ended
+            patience = self._options.pushback_patience_seconds
+            if attempt.ended - since >= patience and attempt.lane.last_success > since:
                 return None
             asked = min(verdict.retry_after_seconds or 0.0, self._options.retry_after_longest_seconds)
             return asked + self._backoff(request.attempts)
@@ -207,11 +226,10 @@ class Dispatcher:
 
     # -- the final answer --------------------------------------------------------------------------
 
-    def _finish(
-        self, lane: Lane, run: TaskRun, request: Request, verdict: Verdict, duration_ms: float
-    ) -> None:
+    def _finish(self, attempt: Attempt) -> None:
         """Hands an outcome to the recorder; its line is held in memory in place of the request's body."""
-        event = self._event(lane, run, request, verdict, duration_ms)
+        run, request, verdict = attempt.run, attempt.request, attempt.verdict
+        event = _event_of(attempt)
         if verdict.body is not None and verdict.status_code is not None:
             line = answer_line(run.task.id, request, verdict.status_code, verdict.request_id, verdict.body)
         else:
@@ -222,38 +240,45 @@ class Dispatcher:
         self._instruments.outcome(event)
         self._recorder.add(Outcome(run, event, line))
 
-    def _event(
-        self, lane: Lane, run: TaskRun, request: Request, verdict: Verdict, duration_ms: float
-    ) -> Event:
-        assert request.started_at is not None
-        succeeded, usage = verdict.kind == "success", verdict.usage
-        total_ms = max(duration_ms, (time.monotonic() - request.started_monotonic) * 1000)
-        return Event(
-            task_id=run.task.id,
-            line_no=request.line_no,
-            custom_id=request.custom_id,
-            workspace_id=run.task.workspace_id,
-            api_key_id=run.task.api_key_id,
-            model=lane.model,
-            endpoint=run.task.endpoint,
-            outcome="succeeded" if succeeded else "failed",
-            status_code=verdict.status_code,
-            error_code=verdict.error_code,
-            finish_reason=verdict.finish_reason,
-            unmetered=succeeded and usage is None,
-            attempts=request.attempts,
-            rate_limited_attempts=request.rate_limited,
-            input_tokens=usage.input_tokens if usage else None,
-            cached_input_tokens=usage.cached_input_tokens if usage else None,
-            output_tokens=usage.output_tokens if usage else None,
-            reasoning_tokens=usage.reasoning_tokens if usage else None,
-            thinking=verdict.thinking,
-            started_at=request.started_at,
-            first_token_at=None,
-            # the monotonic clock, so that a wall clock set back makes no event end before it began
-            finished_at=request.started_at + timedelta(milliseconds=total_ms),
-            duration_ms=duration_ms,
-            first_token_ms=None,
-            total_ms=total_ms,
-            upstream=lane.upstream.label,
-        )
+
+def _say_if_over(run: TaskRun) -> None:
+    """Wakes whoever waits for a task that nothing more can come of."""
+    if run.stopped or run.lost_count:
+        run.changed.set()
+
+
+def _event_of(attempt: Attempt) -> Event:
+    """The record of a call whose final answer this attempt brought."""
+    lane, run, request, verdict = attempt.lane, attempt.run, attempt.request, attempt.verdict
+    assert request.started_at is not None
+    succeeded, usage = verdict.kind == "success", verdict.usage
+    total_ms = max(attempt.duration_ms, (attempt.ended - request.started_monotonic) * 1000)
+    return Event(
+        task_id=run.task.id,
+        line_no=request.line_no,
+        custom_id=request.custom_id,
+        workspace_id=run.task.workspace_id,
+        api_key_id=run.task.api_key_id,
+        model=lane.model,
+        endpoint=run.task.endpoint,
+        outcome="succeeded" if succeeded else "failed",
+        status_code=verdict.status_code,
+        error_code=verdict.error_code,
+        finish_reason=verdict.finish_reason,
+        unmetered=succeeded and usage is None,
+        attempts=request.attempts,
+        rate_limited_attempts=request.rate_limited,
+        input_tokens=usage.input_tokens if usage else None,
+        cached_input_tokens=usage.cached_input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        reasoning_tokens=usage.reasoning_tokens if usage else None,
+        thinking=verdict.thinking,
+        started_at=request.started_at,
+        first_token_at=None,
+        # the monotonic clock, so that a wall clock set back makes no event end before it began
+        finished_at=request.started_at + timedelta(milliseconds=total_ms),
+        duration_ms=attempt.duration_ms,
+        first_token_ms=None,
+        total_ms=total_ms,
+        upstream=lane.upstream.label,
+    )

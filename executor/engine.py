@@ -20,10 +20,11 @@ from typing import Protocol
 
 import uvloop
 
-from executor.dispatch import Dispatcher, Instruments, Lane
+from executor.dispatch import Dispatcher, Instruments
 from executor.endings import Biller, Endings
 from executor.faults import FaultPoints
 from executor.intake import Intake
+from executor.lane import Lane
 from executor.life import TaskLife, Tools, Waiting
 from executor.limiter import FixedLimit
 from executor.models import ModelCatalog
@@ -170,8 +171,8 @@ class Engine:
         }
 
     def upstreams_up(self) -> dict[tuple[str, str], int]:
-        """1 for every upstream: outages are not told apart yet."""
-        return dict.fromkeys(self.concurrency_limits(), 1)
+        """1 for every upstream, 0 during its outage."""
+        return {(lane.model, lane.label): int(lane.up) for lanes in self._lanes().values() for lane in lanes}
 
     def recorder_queue(self) -> int:
         """Outcomes that wait for their commit."""
@@ -235,6 +236,7 @@ class Engine:
         for task in self._life_tasks.values():
             task.cancel()  # gives up attempts, and waits until what was answered is committed
         await asyncio.gather(*self._life_tasks.values(), return_exceptions=True)
+        self._dispatcher.stop()
         await asyncio.to_thread(self._recorder.stop)
 
     def _models(self) -> list[ModelOptions]:
@@ -396,4 +398,7 @@ class Engine:
         since = run.task.in_progress_at or run.task.created_at
         if self._disk_since is not None:
             return Waiting("disk", self._disk_since)
+        outages = [(lane.down_since, lane.label) for lane in self._lanes()[run.model.name] if lane.down_since]
+        if len(outages) == len(self._lanes()[run.model.name]):
+            return Waiting("outage", *max(outages))
         return Waiting("rate_limit" if run.pushed_back else "queue", since)

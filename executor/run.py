@@ -34,6 +34,8 @@ class TaskRun:
         """Requests without a committed outcome."""
         self.uncommitted = 0
         self.attempts: set[asyncio.Task[None]] = set()
+        self.doubted: set[Request] = set()
+        """Requests whose last attempt failed and waits for a probe to tell whose fault it was."""
         self.broken: BaseException | None = None
         """Why what memory knows of this task may not be trusted any more."""
         self.stopped = False
@@ -64,7 +66,8 @@ class TaskRun:
     @property
     def lost_count(self) -> bool:
         """Whether the file held fewer requests than were counted: then nothing would ever end it."""
-        return self._exhausted and not self._waiting and self.idle and not self.settled
+        waits = self._waiting or self.doubted
+        return self._exhausted and not waits and self.idle and not self.settled
 
     @property
     def pushed_back(self) -> bool:
@@ -99,7 +102,9 @@ class TaskRun:
         """No new attempt starts; returns the bytes of the requests that waited for one."""
         self.stopped = True
         size = sum(request.size for _, _, request in self._waiting)
+        size += sum(request.size for request in self.doubted)
         self._waiting.clear()
+        self.doubted.clear()
         return size
 
     def fail(self, error: BaseException) -> None:

@@ -7,17 +7,17 @@ it never raises, but for cancellation.
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from executor.options import TEST_MODEL
 
-__all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client", "timed"]
+__all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class Upstream(Protocol):
         """Sends one request and reads the whole answer."""
         ...
 
+    async def probe(self, timeout_seconds: float) -> int | None:
+        """The status of `GET /models`; none if there was no answer."""
+        ...
+
 
 def http_client(connect_timeout_seconds: float) -> Client:
     """The client that all upstreams share: no redirects, no proxy from the environment."""
@@ -79,12 +83,8 @@ class HttpUpstream:
 
     async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
         """Sends one request; the time limit covers all of it, to the last byte of the answer."""
-        request = self._client.post(self._base + endpoint.removeprefix("/v1"))
+        request = self._signed(self._client.post(self._base + endpoint.removeprefix("/v1")))
         request = request.header("content-type", "application/json").body_bytes(body)
-        if self._api_key:
-            request = request.bearer_auth(self._api_key)
-        elif self._user:
-            request = request.basic_auth(self._user[0] or "", self._user[1])
         request = request.timeout(timedelta(seconds=timeout_seconds))
         try:
             async with request.build_streamed() as response:
@@ -93,6 +93,22 @@ class HttpUpstream:
             return NoAnswer("timeout", f"No complete answer within {timeout_seconds:g} s.")
         except PyreqwestError as error:
             return NoAnswer("connection_error", f"The upstream gave no complete answer: {_reason(error)}.")
+
+    async def probe(self, timeout_seconds: float) -> int | None:
+        """Reads nothing but the status of `GET /models`."""
+        request = self._signed(self._client.get(f"{self._base}/models"))
+        try:
+            async with request.timeout(timedelta(seconds=timeout_seconds)).build_streamed() as response:
+                return int(response.status)
+        except PyreqwestError:
+            return None
+
+    def _signed(self, request: RequestBuilder) -> RequestBuilder:
+        if self._api_key:
+            return request.bearer_auth(self._api_key)
+        if self._user:
+            return request.basic_auth(self._user[0] or "", self._user[1])
+        return request
 
     async def _read(self, response: Response) -> Answer | NoAnswer:
         chunks: list[bytes] = []
@@ -120,6 +136,10 @@ class TestModel:
         await asyncio.sleep(0)
         return Answer(200, _TEST_ANSWER)
 
+    async def probe(self, timeout_seconds: float) -> int | None:
+        """Is always there."""
+        return 200
+
 
 _TEST_ANSWER = (
     '{"object":"chat.completion","model":"' + TEST_MODEL + '","choices":[{"index":0,"finish_reason":"stop",'
@@ -138,12 +158,3 @@ def _reason(error: PyreqwestError) -> str:
     details = error.args[1] if len(error.args) > 1 else {}
     causes = details.get("causes") if isinstance(details, dict) else None
     return str(causes[-1]["message"] if causes else error)[:300]
-
-
-async def timed(
-    upstream: Upstream, endpoint: str, body: bytes, seconds: float
-) -> tuple[Answer | NoAnswer, float]:
-    """One attempt and its duration in milliseconds, by a monotonic clock."""
-    begun = monotonic()
-    answer = await upstream.ask(endpoint, body, seconds)
-    return answer, (monotonic() - begun) * 1000

@@ -1,5 +1,4 @@
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -244,13 +243,22 @@ def test_a_lost_input_file_fails_the_task(tmp_path: Path, upstream: Upstream, da
         assert (task.status, task.ended_at, task.output_file_id) == ("failed", None, None)
         assert [error.code for error in task.errors] == ["storage_lost"]
         assert rig.rows("SELECT count(*) FROM charges") == [(0,)]
-        assert not os.listdir(tmp_path / "outputs")
+        assert not list((tmp_path / "outputs").iterdir())
 
 
 @pytest.mark.parametrize(
     "point",
-    ["commit.begun", "commit.appended", "commit.synced", "commit.stored", "ending.claimed", "ending.written"]
-    + ["ending.rated", "ending.stored", "recovery.cut"],
+    [
+        "commit.begun",
+        "commit.appended",
+        "commit.synced",
+        "commit.stored",
+        "ending.claimed",
+        "ending.written",
+        "ending.rated",
+        "ending.stored",
+        "recovery.cut",
+    ],
 )
 def test_a_step_that_fails_while_running_is_recovered(tmp_path: Path, upstream: Upstream, point: str) -> None:
     """A failed append, fsync or commit costs nothing but some requests asked again."""

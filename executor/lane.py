@@ -1,0 +1,86 @@
+"""One upstream of one model as dispatch sees it: its room, and whether it is up."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from executor.answers import Verdict
+from executor.limiter import FixedLimit
+from executor.request import Request
+from executor.run import TaskRun
+from executor.upstream import Upstream
+
+REFUSED = (401, 403)
+"""What an upstream answers to a key that it does not accept."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """An upstream, how many requests it may have, and what is known of its health."""
+
+    model: str
+    upstream: Upstream
+    limit: FixedLimit
+    down_since: datetime | None = None
+    """The beginning of an outage; none while it is up."""
+    last_success: float = float("-inf")
+    """Monotonic moment of the last successful answer."""
+    last_trial: float = float("-inf")
+    """Monotonic moment at which a request was last sent in spite of an outage."""
+
+    @property
+    def label(self) -> str:
+        """The upstream's name in metrics."""
+        return self.upstream.label or "built-in"
+
+    @property
+    def up(self) -> bool:
+        """Whether requests go to it."""
+        return self.down_since is None
+
+    def open_at(self, now: float, trial_seconds: float) -> bool:
+        """Whether a request may start: there is room, or it is down and the time for a trial has come."""
+        if self.up:
+            return self.limit.free > 0
+        return self.limit.in_flight == 0 and now - self.last_trial >= trial_seconds
+
+    def started(self, now: float) -> None:
+        """A request goes out."""
+        self.limit.started()
+        if not self.up:
+            self.last_trial = now
+
+    def succeeded(self, now: float) -> None:
+        """A request succeeded: that proves more than a probe."""
+        self.last_success = now
+        self.down_since = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """One HTTP call that has ended."""
+
+    lane: Lane
+    run: TaskRun
+    request: Request
+    verdict: Verdict
+    begun: float = field(repr=False)
+    """Monotonic seconds."""
+    ended: float = field(repr=False)
+
+    @property
+    def duration_ms(self) -> float:
+        """From the start to the last byte of the answer."""
+        return (self.ended - self.begun) * 1000
+
+    @property
+    def refused(self) -> bool:
+        """Whether the upstream did not accept our key."""
+        return self.verdict.status_code in REFUSED
+
+    @property
+    def cleared(self) -> bool:
+        """Whether a success since it began proves that its failure was not the upstream's.
+
+        Not so for a refused key, which may have expired since that success: only a probe tells.
+        """
+        return not self.refused and self.lane.last_success >= self.begun

@@ -1,0 +1,122 @@
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executor.engine import Live
+from executor.options import ExecutorOptions, ModelOptions
+from tests.behaviour import Behaviour
+from tests.executor.engine_rig import Rig
+from tests.upstream import Upstream
+
+FAST = ExecutorOptions(
+    commit_interval_ms=20,
+    backoff_first_seconds=0.02,
+    probe_interval_seconds=0.1,
+    probe_timeout_seconds=0.3,
+    max_attempts=3,
+)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream(latency=0.02) as upstream:
+        yield upstream
+
+
+def model(upstream: Upstream, *others: Upstream) -> ModelOptions:
+    urls = (upstream.url, *(other.url for other in others))
+    return ModelOptions(name="m", upstreams=urls, max_concurrency=16, timeout_seconds=0.5)
+
+
+def waiting(rig: Rig, task_id: str) -> tuple[str, str | None] | None:
+    live: Live | None = rig.engine.live(task_id)
+    return live.waiting and (live.waiting.reason, live.waiting.upstream) if live else None
+
+
+@pytest.mark.parametrize("kind", ["refuses", "hangs", "answers 500", "cuts off", "refuses the key"])
+def test_an_outage_fails_no_request_and_uses_up_no_attempt(
+    tmp_path: Path, upstream: Upstream, kind: str
+) -> None:
+    """While an upstream is gone its tasks wait and say so; work resumes when it is back."""
+    behaviour = {
+        "hangs": Behaviour(kind="hang"),
+        "answers 500": Behaviour(status=500),
+        "cuts off": Behaviour(kind="cut"),
+        "refuses the key": Behaviour(status=401),
+    }.get(kind)
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task_id = rig.submit([f"{n}" for n in range(600)])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 50)
+        if behaviour is None:
+            upstream.stop()
+        else:
+            upstream.models_status = 401 if kind == "refuses the key" else 500
+            upstream.rule = lambda _: behaviour
+        rig.until(lambda: waiting(rig, task_id), lambda w: w == ("outage", upstream.url))
+        assert rig.engine.upstreams_up() == {("m", upstream.url): 0, ("batch-test-model", "built-in"): 1}
+        time.sleep(1)
+        if behaviour is None:
+            upstream.start()
+        upstream.models_status, upstream.rule = 200, None
+        back = time.monotonic()
+        task = rig.wait(task_id)
+        assert (task.completed, task.failed) == (600, 0)
+        assert rig.engine.upstreams_up()["m", upstream.url] == 1
+        assert time.monotonic() - back < 20
+
+
+def test_poison_is_no_outage(tmp_path: Path, upstream: Upstream) -> None:
+    """Requests that always fail end with their errors while the upstream's probes are healthy."""
+    poison = ["@status=500", "@hang", "@reset", "@broken"]
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task = rig.wait(rig.submit(["good", *poison]))
+        assert (task.completed, task.failed) == (1, 4)
+        alone = rig.wait(rig.submit(["@status=500 alone"]))
+        assert (alone.completed, alone.failed) == (0, 1)
+        assert rig.rows("SELECT DISTINCT attempts FROM request_events WHERE outcome = 'failed'") == [(3,)]
+    assert upstream.probes > 0
+
+
+def test_another_replica_goes_on(tmp_path: Path, upstream: Upstream) -> None:
+    """With one of two replicas gone, the other does the work, and nothing fails."""
+    with Upstream(latency=0.02) as second, Rig(tmp_path, [model(upstream, second)], options=FAST) as rig:
+        task_id = rig.submit([f"{n}" for n in range(500)])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 50)
+        second.stop()
+        task = rig.wait(task_id)
+        assert (task.completed, task.failed) == (500, 0)
+    assert upstream.total > 0
+
+
+def test_a_wrong_key_for_one_request_is_its_own_failure(tmp_path: Path, upstream: Upstream) -> None:
+    """403 to a request while the probe is healthy is final at once."""
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task = rig.wait(rig.submit(["good", "@status=403"]))
+        assert (task.completed, task.failed) == (1, 1)
+        assert rig.rows("SELECT attempts, status_code FROM request_events WHERE outcome = 'failed'") == [
+            (1, 403)
+        ]
+
+
+def test_pushback_to_all_is_a_rate_limit_with_the_upstream_up(tmp_path: Path, upstream: Upstream) -> None:
+    """429 to everything says `rate_limit`, and uses up no attempt however long it lasts."""
+    upstream.rule = lambda _: Behaviour(status=429)
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task_id = rig.submit(["a", "b"])
+        threading.Timer(1.5, lambda: setattr(upstream, "rule", None)).start()
+        rig.until(lambda: waiting(rig, task_id), lambda w: w is not None and w[0] == "rate_limit")
+        assert rig.engine.upstreams_up()["m", upstream.url] == 1
+        assert rig.wait(task_id).completed == 2
+        assert rig.rows("SELECT min(rate_limited_attempts) >= 3 FROM request_events") == [(True,)]
+
+
+def test_a_broken_models_route_does_not_stop_everything(tmp_path: Path, upstream: Upstream) -> None:
+    """An upstream that answers requests but never a probe is found alive by a trial request."""
+    options = FAST.model_copy(update={"outage_trial_seconds": 0.5})
+    upstream.models_status = 500
+    with Rig(tmp_path, [model(upstream)], options=options) as rig:
+        task = rig.wait(rig.submit(["@status=500 @times=1", *(f"{n}" for n in range(40))]))
+        assert task.completed == 41
