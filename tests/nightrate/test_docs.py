@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from nightrate.app import build
 from nightrate.cli import application
-from nightrate.settings import setting_names
+from nightrate.settings import load, setting_names
+from tests.nightrate.running import settings_file
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,6 +40,18 @@ def test_every_setting_is_documented(name: str) -> None:
     section, _, key = name.partition(".")
     text = re.split(r"^## `\[+" + section + r"\]+`$", SETTINGS, flags=re.MULTILINE)[1].split("\n## ")[0]
     assert f"`{key}`" in text
+
+
+def test_every_route_is_documented(tmp_path: Path) -> None:
+    """docs/api.md has each call of the OpenAPI description, and no other."""
+    app, services = build(load(settings_file(tmp_path), {}), {})
+    services.store.close()
+    paths = app.openapi()["paths"]
+    calls = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    named = set(
+        re.findall(r"`((?:GET|POST|PATCH|DELETE) /[^`]*)`", (ROOT / "docs" / "api.md").read_text("utf-8"))
+    )
+    assert named == calls
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
