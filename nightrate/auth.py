@@ -52,13 +52,13 @@ def admin_patterns(description: dict[str, object]) -> list[tuple[str, "re.Patter
 
 
 class Gate:
-    """ASGI middleware; `admin_routes` is asked at the first request, when all routes are known."""
+    """ASGI middleware; `admin_routes` are those of `admin_patterns`."""
 
     def __init__(
         self,
         app: ASGIApp,
         keeping: Gatekeeping,
-        admin_routes: Callable[[], Sequence[tuple[str, "re.Pattern[str]"]]],
+        admin_routes: Sequence[tuple[str, "re.Pattern[str]"]],
     ) -> None:
         self._app = app
         self._keeping = keeping
@@ -122,7 +122,7 @@ class Gate:
         if access.is_admin:
             return None
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        wanted = (pattern for allowed, pattern in self._admin_routes() if allowed == method)
+        wanted = (pattern for allowed, pattern in self._admin_routes if allowed == method)
         return _forbidden() if any(pattern.match(scope["path"]) for pattern in wanted) else None
 
     def _workspace_refusal(self, scope: Scope, access: Access) -> Response | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 
 import anyio.to_thread
 from a2wsgi import WSGIMiddleware
@@ -50,7 +49,7 @@ def web_app(
         app.include_router(router)
     errors.install(app)
     describe(app)
-    app.add_middleware(Gate, keeping=keeping, admin_routes=cache(lambda: admin_patterns(app.openapi())))
+    app.add_middleware(Gate, keeping=keeping, admin_routes=admin_patterns(app.openapi()))
     return app
 
 
