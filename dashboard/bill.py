@@ -33,7 +33,7 @@ def charge_cells(charge: Charge) -> list[Any]:
     thinking = " thinking" if charge["mode"] == "thinking" else ""
     limit = charge["tier"]
     up_to = (
-        f"requests of ≤ {writing.count(limit)} input tokens" if str(limit).isdecimal() else f"tier: {limit}"
+        f"≤ {writing.count(limit)} input" if str(limit).isdecimal() else f"tier: {limit}"
     )
     tier = html.Div(up_to, className="note", **parts.data(field="tier", value=limit))
     prices = [

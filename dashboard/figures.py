@@ -55,6 +55,7 @@ def lines(times: Sequence[datetime], series: Sequence[Series], theme: Theme, uni
             fill="tozeroy" if s.area else "none",
             fillcolor=faded(s.color),
             connectgaps=False,
+            cliponaxis=False,
             hovertemplate=f"%{{y:,.4~g}}{unit}",
         )
         for s in series

@@ -45,7 +45,7 @@ class Theme:
 
 LIGHT = Theme(
     "light", "#fff", "#e3e6eb", "#171b24", "#626b7c", "#c02a37",
-    ("#4046c9", "#0f8b8d", "#d1701f", "#a23b8f", "#5b8c2a", "#b8912a", "#2d7fc1", "#8a6d5b"),
+    ("#4046c9", "#0f8b8d", "#d1701f", "#a23b8f", "#5b8c2a", "#a8821f", "#2d7fc1", "#8a6d5b"),
 )  # fmt: skip
 DARK = Theme(
     "dark", "#161a24", "#2a3040", "#eceff5", "#8b95a8", "#ff8b94",

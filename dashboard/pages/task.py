@@ -56,7 +56,7 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         _now(services, viewer, task),
         _cards(task),
         _refused_lines(task),
-        html.Div([_facts(services, viewer, task), _way(services, viewer, task)], className="two"),
+        html.Div([_facts(services, viewer, task), _way(services, viewer, task)], className="two top"),
         _bill(services, viewer, task),
     ]
     return [html.Div(sections, **hooks)]
