@@ -132,7 +132,7 @@ def test_wrong_types_are_never_422(server: Server) -> None:
     assert asked > 500
 
 
-def test_a_field_of_a_wrong_type_is_named(server: Server) -> None:
+def test_a_field_of_a_wrong_type_is_named(client: OpenAI) -> None:
     """With everything else right, the error is about that field."""
     good = {"input_file_id": "none", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
     optional = {"metadata": [None, {}], "output_expires_after": [None]}
@@ -140,7 +140,7 @@ def test_a_field_of_a_wrong_type_is_named(server: Server) -> None:
         for value in WRONG:
             if value not in optional.get(name, []):
                 with refused(400, param=mock.ANY) as error:
-                    server.client().post("/batches", body={**good, name: value}, cast_to=object)
+                    client.post("/batches", body={**good, name: value}, cast_to=object)
                 assert str(error.param).startswith(name), (name, value, error.param)
 
 
