@@ -32,9 +32,7 @@ def charge_cells(charge: Charge) -> list[Any]:
     corrected = html.Span(" correction", className="pill halt") if charge["kind"] == "correction" else None
     thinking = " thinking" if charge["mode"] == "thinking" else ""
     limit = charge["tier"]
-    up_to = (
-        f"≤ {writing.count(limit)} input" if str(limit).isdecimal() else f"tier: {limit}"
-    )
+    up_to = f"≤ {writing.count(limit)} input" if str(limit).isdecimal() else f"tier: {limit}"
     tier = html.Div(up_to, className="note", **parts.data(field="tier", value=limit))
     prices = [
         html.Span(writing.price(charge["list_unit_price"]), className="strike"),

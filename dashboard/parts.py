@@ -52,9 +52,9 @@ def link(text: str, href: str, **attributes: Any) -> html.A:
     return html.A(text, href=href, className="link", **attributes)
 
 
-def download_link(text: str, href: str) -> html.A:
+def download_link(text: str, href: str, **attributes: Any) -> html.A:
     """A link that saves a file."""
-    return html.A(text, href=href, className="link", download="", **data(plain=""))
+    return html.A(text, href=href, className="link", download="", **data(plain=""), **attributes)
 
 
 def problem(text: str) -> html.P:
@@ -248,11 +248,10 @@ class Chart:
 def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) -> html.Section:
     """The chart, or with `table=key` in the address its rows; and its CSV file."""
     as_table = address.get("table") == drawn.key
-    switch = link(
-        "Chart" if as_table else "Table", address.with_(table=None if as_table else drawn.key).href,
-        **{"aria-label": f"{drawn.title} as {'a chart' if as_table else 'a table'}"},
-    )  # fmt: skip
-    saved = download_link("CSV", csv_href)
+    word, target = ("Chart", None) if as_table else ("Table", drawn.key)
+    named = {"aria-label": f"{word}: {drawn.title}"}
+    switch = link(word, address.with_(table=target).href, **named)
+    saved = download_link("CSV", csv_href, **{"aria-label": f"CSV: {drawn.title}"})
     top = [
         html.H3(drawn.title),
         html.Span(drawn.note, className="note"),

@@ -68,14 +68,15 @@
     try {
       const done = await send(form.dataset.action, Object.fromEntries(new FormData(form)));
       form.reset();
-      if (done.secret) show(form, done);
+      if (done.secret) show(done.secret);
       redraw();
     } catch (error) { problem(form, error.message); }
   }
-  function show(form, done) { // an API key, this once
-    const place = $("[data-secret]", form);
-    place.hidden = false;
-    $("code", place).textContent = done.secret;
+  function show(secret) { // an API key, this once
+    const dialog = $("#secret");
+    $("code", dialog).textContent = secret;
+    dialog.onclose = () => { $("code", dialog).textContent = ""; };
+    dialog.showModal();
   }
 
   document.addEventListener("click", (event) => {
@@ -190,7 +191,10 @@
     const stale = $("#stale");
     try {
       const answer = await ask_server.apply(this, args);
-      if (answer.status === 401) location.reload(); // the session ended: the login page is shown instead
+      if (answer.status === 401) { // the session ended: the login page is shown instead
+        location.reload();
+        return new Promise(() => {});
+      }
       stale.hidden = answer.status < 500;
       return answer;
     } catch (error) { stale.hidden = false; throw error; }

@@ -72,16 +72,10 @@ def _workspace(services: ConsoleServices, viewer: Viewer, workspace: Any) -> htm
 
 def _new_key(workspace: Any) -> html.Form:
     field = dcc.Input(id={"field": f"new-key {workspace.id}"}, name="name", maxLength=100)
-    secret = html.P(
-        ["Copy this key now; it is shown only once: ", html.Code(), " ",
-         html.Button("Copy", type="button", className="link", **parts.data(copy=""))],
-        className="secret", hidden=True, role="status", **parts.data(secret=""),
-    )  # fmt: skip
     return html.Form(
         [
             html.Label(["Key name", field]),
             html.Button("Create key", type="submit", className="btn"),
-            secret,
             _problem(),
         ],
         className="inline",

@@ -1,0 +1,68 @@
+"""The real service, a scripted upstream, and Debian's Chromium before the console."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.watched import Watched
+from tests.server import ADMIN_KEY, Server
+from tests.upstream import Upstream
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MS = 30_000
+"""Two cores may have much else to do."""
+Open = Callable[..., Watched]
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One service for all browser tests; each makes tasks of its own."""
+    with Server(tmp_path_factory.mktemp("console"), upstream.url, timeout=30) as server:
+        yield server
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_console(chromium: Browser, server: Server) -> Iterator[Open]:
+    """Opens a browser of one's own, signed in with a key; at the end nothing may have gone wrong in it."""
+    opened: list[Watched] = []
+
+    def open_(key: str | None = ADMIN_KEY, *, width: int = 1280, theme: str = "light") -> Watched:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, accept_downloads=True
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        watched = Watched(context.new_page(), server.url)
+        opened.append(watched)
+        if key is not None:
+            watched.sign_in(key)
+        return watched
+
+    yield open_
+    for watched in opened:
+        watched.page.context.close()
+        assert watched.wrong == []
+
+
+@pytest.fixture
+def page(open_console: Open) -> Page:
+    """The admin's browser, on the list of tasks."""
+    return open_console().page

@@ -1,0 +1,161 @@
+"""Tasks in the console: made, watched, cancelled, understood."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open
+from tests.server import ADMIN_KEY, Server, request
+
+EVIL = "<img src=x onerror=\"document.title='owned'\">"
+
+
+def create(page: Page, name: str, file: Path) -> None:
+    page.get_by_role("button", name="Create Batch Task").click()
+    dialogue = page.get_by_role("dialog", name="Create Batch Task")
+    dialogue.get_by_label("Task name").fill(name)
+    dialogue.get_by_label("Data file").set_input_files(file)
+    dialogue.get_by_role("button", name="Create", exact=True).click()
+
+
+def test_from_the_sample_file_to_its_bill(page: Page, server: Server, tmp_path: Path) -> None:
+    """Download, create, watch it without reloading, and read a bill that is the API's, to the last digit."""
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download sample file").first.click()
+    sample = tmp_path / "sample.jsonl"
+    saved.value.save_as(sample)
+    create(page, "From the sample", sample)
+    row = page.locator("tr[data-id]", has_text="From the sample")
+    expect(row.locator(".pill")).to_have_text("Completed")
+    task_id = row.get_attribute("data-id")
+    assert (row.get_attribute("data-status"), row.get_attribute("data-completed")) == ("completed", "5")
+    row.get_by_role("link", name="View Results").click()
+    expect(page.locator("h1")).to_have_text("From the sample")
+    batch = server.get(f"/v1/batches/{task_id}")
+    charged = page.locator('[data-metric="amount"]').get_attribute("data-value")
+    assert charged == batch["nightrate"]["amount"]
+    lines = server.get(f"/v1/billing/charges?task_id={task_id}")["data"]
+    for line in lines:
+        cell = page.locator(f'[data-id="{line["charge_id"]}"] [data-field="amount"]')
+        assert cell.get_attribute("data-value") == line["amount"]
+    with page.expect_download() as result:
+        page.get_by_role("link", name="Download result file").click()
+    assert len(result.value.path().read_text().splitlines()) == 5
+
+
+def test_a_refused_file_says_what_is_wrong_and_where(
+    open_console: Open, server: Server, tmp_path: Path
+) -> None:
+    """On hover in the list, line by line on its page, and never as HTML."""
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(request(1, "good") + b"{nope\n" + request(1, "twice"))
+    watched = open_console()
+    create(watched.page, EVIL, bad)
+    row = watched.page.locator("tr[data-id]", has_text=EVIL)
+    expect(row.locator(".pill")).to_have_text("Failed")
+    assert "line 2" in (row.locator(".pill").get_attribute("title") or "")
+    row.get_by_role("link", name="View Errors").click()
+    expect(watched.page.locator("h1")).to_have_text(EVIL)
+    codes = watched.page.locator('[data-field="code"]')
+    expect(codes).to_have_text(["invalid_json_line", "duplicate_custom_id"])
+    expect(watched.page.locator('[data-field="line"]')).to_have_text(["2", "3"])
+    assert watched.page.locator("main img").count() == 0
+    assert "owned" not in watched.page.title().removeprefix(EVIL)
+
+
+def test_cancelling_asks_first(page: Page, server: Server) -> None:
+    """Keep running changes nothing; Cancel Task stops it, and the list shows it without a reload."""
+    task_id = server.submit(["@hang"] * 3, metadata={"ds_name": "To be cancelled"})
+    row = page.locator(f'tr[data-id="{task_id}"]')
+    row.get_by_role("button", name="Cancel Task").click()
+    asked = page.get_by_role("alertdialog")
+    asked.get_by_role("button", name="Keep running").click()
+    expect(asked).to_be_hidden()
+    assert server.get(f"/v1/batches/{task_id}")["status"] == "in_progress"
+    row.get_by_role("button", name="Cancel Task").click()
+    asked.get_by_role("button", name="Cancel Task").click()
+    expect(row.locator(".pill")).to_have_text("Cancelling")
+
+
+def test_filters_find_tasks(open_console: Open, server: Server) -> None:
+    """By name, by id, by status; the address holds it all."""
+    wanted = server.wait(server.submit(["hello"], metadata={"ds_name": "Needle in a haystack"}))["id"]
+    server.wait(server.submit(["hello"], metadata={"ds_name": "Hay"}))
+    watched = open_console()
+    page = watched.page
+    page.get_by_label("Search").fill("needle")
+    page.get_by_label("Search").press("Enter")
+    expect(page.locator("tr[data-id]")).to_have_count(1)
+    assert "search=needle" in page.url
+    expect(watched.visit(f"?search={wanted}").locator("tr[data-id]")).to_have_count(1)
+    expect(watched.visit(f"?search={wanted}&status=Failed").locator(".empty")).to_contain_text(
+        "No task matches"
+    )
+
+
+@pytest.fixture(scope="module")
+def tenant(server: Server) -> dict[str, str]:
+    """A workspace with a key of its own."""
+
+    def post(path: str, body: dict[str, str]) -> dict[str, str]:
+        asked = urllib.request.Request(
+            server.url + path,
+            json.dumps(body).encode(),
+            {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"},
+        )
+        with urllib.request.urlopen(asked) as reply:
+            return dict(json.load(reply))
+
+    workspace = post("/v1/workspaces", {"name": "Tenant"})["id"]
+    key = post(f"/v1/workspaces/{workspace}/keys", {"name": "k"})
+    return {"workspace": workspace, "key": key["secret"], "key_id": key["id"]}
+
+
+def test_a_workspace_s_key_sees_its_own(open_console: Open, server: Server, tenant: dict[str, str]) -> None:
+    """No foreign task in the list, by link or in the figures; no settings."""
+    foreign = server.wait(server.submit(["hello"], metadata={"ds_name": "Somebody else's"}))["id"]
+    own = server.wait(server.submit(["hello"], tenant["key"], metadata={"ds_name": "My own"}))["id"]
+    watched = open_console(tenant["key"])
+    page = watched.page
+    expect(page.locator("tr[data-id]")).to_have_count(1)
+    assert page.locator("tr[data-id]").get_attribute("data-id") == own
+    assert page.get_by_role("link", name="Settings").count() == 0
+    watched.page.goto(f"{server.url}/console/tasks/{foreign}")
+    expect(watched.page.get_by_role("alert").first).to_contain_text("No such batch")
+    page = watched.visit("observation?workspace=default")
+    expect(page.get_by_role("alert").first).to_contain_text("No such workspace")
+    expect(watched.visit("observation").locator('[data-metric="calls"]')).to_have_attribute("data-value", "1")
+    page.goto(f"{server.url}/console/settings")
+    expect(page.locator("h1")).to_have_text("Page not found")
+
+
+def test_a_revoked_key_s_page_goes_to_the_login(open_console: Open, tenant: dict[str, str]) -> None:
+    """By itself, at its next look; the admin revoked it in Settings, where it was asked about."""
+    watched, admin = open_console(tenant["key"]), open_console()
+    page = admin.visit("settings")
+    page.locator(f'tr[data-id="{tenant["key_id"]}"]').get_by_role("button", name="Revoke").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Revoke").click()
+    expect(page.locator(f'tr[data-id="{tenant["key_id"]}"]')).to_contain_text("Revoked")
+    expect(watched.page.get_by_label("API key")).to_be_visible(timeout=15_000)
+
+
+def test_a_new_key_is_shown_once(open_console: Open) -> None:
+    """Made in Settings, it signs in; a reload does not show it again."""
+    page = open_console().visit("settings")
+    page.get_by_label("Name", exact=True).fill("Made here")
+    page.get_by_role("button", name="Create workspace").click()
+    panel = page.get_by_role("region", name="Made here")
+    panel.get_by_label("Key name").fill("first")
+    panel.get_by_role("button", name="Create key").click()
+    shown = page.get_by_role("dialog", name="Copy this key now")
+    expect(shown.locator("code")).to_contain_text("sk-")
+    secret = shown.locator("code").inner_text()
+    shown.get_by_role("button", name="Done").click()
+    expect(panel.locator("tr[data-id]")).to_contain_text("first")
+    open_console(secret)
+    page.reload()
+    expect(panel.locator("tr[data-id]")).to_contain_text("first")
+    expect(page.get_by_text(secret)).to_have_count(0)
