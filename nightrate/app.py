@@ -97,7 +97,7 @@ def _console_services(services: Services) -> ConsoleServices:
         still_valid=services.keys.still_valid,
         redeem_login_token=services.logins.redeem,
         live=services.engine.live,
-        upstreams_up=services.engine.upstreams_up,
+        upstreams_up=services.engine.view.upstreams_up,
         session_secret=services.session_secret,
         version=VERSION,
         data_folder=str(settings.storage.data_dir),

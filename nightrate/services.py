@@ -58,7 +58,7 @@ class Services:
 
     def start(self) -> None:
         """Begins to work on tasks."""
-        self.metrics.watch(self.engine)
+        self.metrics.watch(self.engine.view)
         self.engine.start()
 
     def stop(self) -> None:

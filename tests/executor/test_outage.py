@@ -56,7 +56,7 @@ def test_an_outage_fails_no_request_and_uses_up_no_attempt(
             upstream.models_status = 401 if kind == "refuses the key" else 500
             upstream.rule = lambda _: behaviour
         rig.until(lambda: waiting(rig, task_id), lambda w: w == ("outage", upstream.url))
-        assert rig.engine.upstreams_up() == {("m", upstream.url): 0, ("batch-test-model", "built-in"): 1}
+        assert rig.engine.view.upstreams_up() == {("m", upstream.url): 0, ("batch-test-model", "built-in"): 1}
         time.sleep(1)
         if behaviour is None:
             upstream.start()
@@ -64,7 +64,7 @@ def test_an_outage_fails_no_request_and_uses_up_no_attempt(
         back = time.monotonic()
         task = rig.wait(task_id)
         assert (task.completed, task.failed) == (600, 0)
-        assert rig.engine.upstreams_up()["m", upstream.url] == 1
+        assert rig.engine.view.upstreams_up()["m", upstream.url] == 1
         assert time.monotonic() - back < 20
 
 
@@ -108,7 +108,7 @@ def test_pushback_to_all_is_a_rate_limit_with_the_upstream_up(tmp_path: Path, up
         task_id = rig.submit(["a", "b"])
         threading.Timer(1.5, lambda: setattr(upstream, "rule", None)).start()
         rig.until(lambda: waiting(rig, task_id), lambda w: w is not None and w[0] == "rate_limit")
-        assert rig.engine.upstreams_up()["m", upstream.url] == 1
+        assert rig.engine.view.upstreams_up()["m", upstream.url] == 1
         assert rig.wait(task_id).completed == 2
         assert rig.rows("SELECT min(rate_limited_attempts) >= 3 FROM request_events") == [(True,)]
 

@@ -1,0 +1,134 @@
+"""What the engine is made of, and how it is put together."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from executor.dispatch import Dispatcher, Instruments
+from executor.endings import Biller, Endings
+from executor.faults import FaultPoints
+from executor.intake import Intake
+from executor.lane import Lane
+from executor.life import TaskLife, Tools
+from executor.limiter import FixedLimit
+from executor.models import ModelCatalog
+from executor.options import TEST_MODEL, ExecutorOptions, LimitOptions, ModelOptions, RetentionOptions
+from executor.recorder import Recorder
+from executor.recovery import Recovery
+from executor.tasks import Task
+from executor.upstream import Client, HttpUpstream, TestModel
+from metering.clock import Clock
+from metering.store import Store
+
+
+class EngineInstruments(Instruments, Protocol):
+    """What wants to know of what the engine does."""
+
+    def commit(self, seconds: float, rows: int) -> None:
+        """A batch of outcomes became durable."""
+        ...
+
+    def validation_error(self, code: str, n: int) -> None:
+        """A file had faults of this kind."""
+        ...
+
+    def task_ended(self, workspace_id: str, model: str, status: str) -> None:
+        """A task is settled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineParts:
+    """What the engine is made of."""
+
+    store: Store
+    catalog: ModelCatalog
+    biller: Biller
+    instruments: EngineInstruments
+    options: ExecutorOptions
+    limits: LimitOptions
+    retention: RetentionOptions
+    data_dir: Path
+    min_free_bytes: int
+    api_keys: Mapping[str, str | None]
+    """The upstream key of each model that needs one."""
+    clock: Clock
+    faults: FaultPoints
+
+
+class Listener(Protocol):
+    """Who is told what becomes of tasks, on the dispatch loop."""
+
+    def storage_failed(self, life: TaskLife, error: BaseException) -> None:
+        """What memory knew of a task is forgotten, and it is read again."""
+        ...
+
+    def restored(self, life: TaskLife) -> None:
+        """A task's files and events agree."""
+        ...
+
+    def ended(self, task: Task) -> None:
+        """A task is settled."""
+        ...
+
+
+def lanes_of(parts: EngineParts, client: Client) -> dict[str, Sequence[Lane]]:
+    """The upstreams of every model, by its name."""
+    models = [parts.catalog.get(name) for name in parts.catalog.allowed(None)]
+    return {model.name: _lanes(parts, client, model) for model in models if model is not None}
+
+
+def _lanes(parts: EngineParts, client: Client, model: ModelOptions) -> Sequence[Lane]:
+    limit = model.initial_concurrency or model.max_concurrency
+    if model.name == TEST_MODEL:
+        return [Lane(model.name, TestModel(), FixedLimit(limit))]
+    key, size = parts.api_keys.get(model.name), parts.limits.response_bytes
+    return [
+        Lane(model.name, HttpUpstream(client, url, key, size), FixedLimit(limit)) for url in model.upstreams
+    ]
+
+
+def tools_of(
+    parts: EngineParts, dispatcher: Dispatcher, recorder: Recorder, threads: Executor, listener: Listener
+) -> Tools:
+    """What every task's life needs."""
+    recovery = Recovery(parts.store, parts.data_dir, parts.limits, parts.faults)
+    endings = Endings(
+        parts.store,
+        parts.data_dir,
+        parts.limits,
+        parts.retention,
+        recovery,
+        parts.biller,
+        parts.clock,
+        parts.faults,
+    )
+    intake = Intake(
+        parts.store,
+        parts.catalog,
+        parts.limits,
+        recovery,
+        endings,
+        parts.instruments.validation_error,
+        parts.clock,
+        parts.faults,
+    )
+    return Tools(
+        store=parts.store,
+        catalog=parts.catalog,
+        dispatcher=dispatcher,
+        recorder=recorder,
+        recovery=recovery,
+        intake=intake,
+        endings=endings,
+        options=parts.options,
+        clock=parts.clock,
+        threads=threads,
+        validations=asyncio.Semaphore(parts.limits.validations_at_once),
+        on_storage_failure=listener.storage_failed,
+        on_restored=listener.restored,
+        on_ended=listener.ended,
+    )

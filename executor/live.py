@@ -1,0 +1,140 @@
+"""What is known of running tasks beside their rows: for the batch object, the console and /metrics.
+
+Everything is read from other threads while the dispatch loop goes on: single values, copied first.
+"""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from executor.lane import Lane
+from executor.life import TaskLife, Waiting
+from executor.recorder import Recorder
+from executor.run import TaskRun
+from metering.clock import Clock
+from metering.store import Store
+
+_RATE_SECONDS = 30.0
+_RATE_COMMITS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is known of a task that isn't settled."""
+
+    requests_per_second: float
+    estimated_end_at: datetime | None
+    waiting: Waiting | None
+
+
+class Speeds:
+    """How many outcomes of each task were committed lately."""
+
+    def __init__(self) -> None:
+        self._commits: dict[str, deque[tuple[float, int]]] = {}
+
+    def add(self, task_id: str, outcomes: int) -> None:
+        """So many were committed now."""
+        commits = self._commits.setdefault(task_id, deque(maxlen=_RATE_COMMITS))
+        commits.append((time.monotonic(), outcomes))
+
+    def forget(self, task_id: str) -> None:
+        """The task is settled."""
+        self._commits.pop(task_id, None)
+
+    def per_second(self, task_id: str) -> float:
+        """Over the last half minute, or since the first commit in it."""
+        now = time.monotonic()
+        commits = self._commits.get(task_id, deque()).copy()
+        recent = [(at, count) for at, count in commits if now - at <= _RATE_SECONDS]
+        if not recent:
+            return 0.0
+        return sum(count for _, count in recent) / max(1.0, now - recent[0][0])
+
+
+class LiveView:
+    """Derives figures from the lives and lanes of an engine."""
+
+    def __init__(
+        self,
+        store: Store,
+        recorder: Recorder,
+        lanes: Mapping[str, Sequence[Lane]],
+        lives: Mapping[str, TaskLife],
+        speeds: Speeds,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._lanes = lanes
+        self._lives = lives
+        self._speeds = speeds
+        self._clock = clock
+        self.disk_full_since: datetime | None = None
+
+    def runs(self) -> list[TaskRun]:
+        """The tasks that are executed now."""
+        return [run for life in list(self._lives.values()) if (run := life.run) is not None]
+
+    def live(self, task_id: str) -> Live | None:
+        """Speed, estimated end and why it waits, of a task that isn't settled."""
+        life = self._lives.get(task_id)
+        if life is None:
+            return None
+        run, rate = life.run, self._speeds.per_second(task_id)
+        end = None
+        if run is not None and rate > 0:
+            end = self._clock() + timedelta(seconds=run.remaining / rate)
+        return Live(round(rate, 3), end, self._waiting(life))
+
+    def _waiting(self, life: TaskLife) -> Waiting | None:
+        run = life.run
+        if run is None or run.attempts or not run.pending:
+            return life.waiting
+        if self.disk_full_since is not None:
+            return Waiting("disk", self.disk_full_since)
+        lanes = self._lanes[run.model.name]
+        outages = [(lane.down_since, lane.label) for lane in lanes if lane.down_since]
+        if len(outages) == len(lanes):
+            return Waiting("outage", *max(outages))
+        since = run.task.in_progress_at or run.task.created_at
+        return Waiting("rate_limit" if run.pushed_back else "queue", since)
+
+    # -- for /metrics ------------------------------------------------------------------------------
+
+    def in_flight(self) -> dict[str, int]:
+        """Requests under way, per model."""
+        return {model: sum(lane.limit.in_flight for lane in lanes) for model, lanes in self._lanes.items()}
+
+    def pending(self) -> dict[str, int]:
+        """Requests of running tasks that are not under way, per model."""
+        counts = dict.fromkeys(self._lanes, 0)
+        for run in self.runs():
+            counts[run.model.name] += run.pending
+        return counts
+
+    def oldest_pending_seconds(self) -> float:
+        """Age of the oldest task that has requests waiting."""
+        ages = [self._clock() - run.task.created_at for run in self.runs() if run.pending]
+        return max((age.total_seconds() for age in ages), default=0.0)
+
+    def concurrency_limits(self) -> dict[tuple[str, str], int]:
+        """How many requests may be under way, per model and upstream."""
+        return {(lane.model, lane.label): lane.limit.limit for lane in self._each_lane()}
+
+    def upstreams_up(self) -> dict[tuple[str, str], int]:
+        """1 for every upstream, 0 during its outage."""
+        return {(lane.model, lane.label): int(lane.up) for lane in self._each_lane()}
+
+    def recorder_queue(self) -> int:
+        """Outcomes that wait for their commit."""
+        return self._recorder.backlog
+
+    def tasks_by_status(self) -> dict[str, int]:
+        """How many tasks have each status."""
+        return {row["status"]: row["tasks"] for row in self._store.query("engine.statuses")}
+
+    def _each_lane(self) -> list[Lane]:
+        return [lane for lanes in self._lanes.values() for lane in lanes]
