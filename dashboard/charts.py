@@ -72,7 +72,7 @@ SKETCHES = (
         (("input_tokens", "input", 1, ""), ("output_tokens", "output", 5, "")), bars=True,
     ),
     Sketch(
-        "token_parts", "calls", "Cached and reasoning tokens", "parts of input and output",
+        "token_parts", "calls", "Cached and reasoning tokens", "",
         (("cached_input_tokens", "cached input", 6, ""), ("reasoning_tokens", "reasoning", 3, "")), bars=True,
         blank="No cached or reasoning tokens in this period",
     ),
@@ -144,7 +144,7 @@ def _chart(
     return Chart(
         key=sketch.key,
         title=sketch.title,
-        note=f"{sketch.note}, per {precision}",
+        note=f"{sketch.note}, per {precision}".removeprefix(", "),
         sentence=sentence(sketch.title, series, times, sketch.unit),
         figure=draw(times, series, theme, sketch.unit),
         legend=tuple((s.name, s.color) for s in series),

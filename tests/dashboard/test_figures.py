@@ -25,7 +25,9 @@ def test_even_steps_are_told_by_start_and_step() -> None:
     """So that 1,500 points cost no 1,500 dates; a day of 23 hours is written out."""
     assert axis_of(HOURS) == {"x0": "2026-11-07T00:00:00", "dx": 3_600_000.0}
     zone = ZoneInfo("Europe/Berlin")
-    jump = [t.astimezone(zone) for t in (START.replace(month=10, day=25) + timedelta(hours=n) for n in range(4))]
+    jump = [
+        t.astimezone(zone) for t in (START.replace(month=10, day=25) + timedelta(hours=n) for n in range(4))
+    ]
     assert "x" in axis_of(jump)
 
 
@@ -49,7 +51,9 @@ def test_bars_are_stacked_in_the_theme_s_colours() -> None:
 
 def test_every_chart_has_a_table_a_sentence_and_a_csv_file() -> None:
     """With the API's field names and its exact values."""
-    points = [point(t, calls=2, succeeded=1, failed=1, failure_rate=0.5, p50_duration_ms=1500.5) for t in HOURS]
+    points = [
+        point(t, calls=2, succeeded=1, failed=1, failure_rate=0.5, p50_duration_ms=1500.5) for t in HOURS
+    ]
     for placed in charts_of(points, "hour", LIGHT):
         chart = placed.chart
         assert chart.sentence.startswith(chart.title)
@@ -77,7 +81,13 @@ def test_many_models_are_summed_as_other() -> None:
 
 @pytest.mark.parametrize(
     ("amount", "shown"),
-    [("214.0749", "214.07"), ("0", "0.00"), ("0.000123456", "0.00012"), ("-0.00009", "-0.000090"), ("1038.06", "1,038.06")],
+    [
+        ("214.0749", "214.07"),
+        ("0", "0.00"),
+        ("0.000123456", "0.00012"),
+        ("-0.00009", "-0.000090"),
+        ("1038.06", "1,038.06"),
+    ],
 )
 def test_money_is_never_written_as_nothing(amount: str, shown: str) -> None:
     """To the cent, or two figures of what is less than a cent."""

@@ -12,9 +12,9 @@ from dashboard.filters import (
     BillingView,
     PeriodView,
     TaskView,
-    months_back,
     moment_of,
     monitor_href,
+    months_back,
     zone_of,
 )
 from metering.errors import InvalidParameter
@@ -23,7 +23,9 @@ NOW = datetime(2026, 11, 22, 14, 5, 9, 700_000, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-@given(st.dictionaries(st.sampled_from(["search", "status", "from", "zone"]), st.text(min_size=1, max_size=20)))
+@given(
+    st.dictionaries(st.sampled_from(["search", "status", "from", "zone"]), st.text(min_size=1, max_size=20))
+)
 def test_an_address_survives_the_way_through_a_link(query: dict[str, str]) -> None:
     """What an address holds is what its link gives back, whatever the characters."""
     kept = Address("/observation", query)
@@ -33,7 +35,9 @@ def test_an_address_survives_the_way_through_a_link(query: dict[str, str]) -> No
 @given(st.text(alphabet="abcZ0/%?#&.: äé+", min_size=1, max_size=30))
 def test_a_model_s_name_survives_the_path(name: str) -> None:
     """A model's name may hold a slash or anything else, and Monitor shows that model."""
-    address = Address.of_href(monitor_href(name, Address("/observation", {"from": "now-7d", "sort": "calls"})))
+    address = Address.of_href(
+        monitor_href(name, Address("/observation", {"from": "now-7d", "sort": "calls"}))
+    )
     assert PeriodView.of(address).model == name
     assert address.query == {"from": "now-7d"}
 
@@ -52,7 +56,9 @@ def test_a_time_without_offset_is_read_in_the_zone() -> None:
     """To the second, in the view's zone; with an offset the zone does not matter."""
     local = moment_of("2026-11-07 00:00:01", NOW, BERLIN, "from")
     assert local == datetime(2026, 11, 6, 23, 0, 1, tzinfo=UTC)
-    assert moment_of("2026-11-07T00:00:01Z", NOW, BERLIN, "from") == datetime(2026, 11, 7, 0, 0, 1, tzinfo=UTC)
+    assert moment_of("2026-11-07T00:00:01Z", NOW, BERLIN, "from") == datetime(
+        2026, 11, 7, 0, 0, 1, tzinfo=UTC
+    )
 
 
 @pytest.mark.parametrize("text", ["yesterday", "now-7y", "now+1h", "2026-13-01", "now-999999w", ""])

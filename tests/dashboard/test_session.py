@@ -29,7 +29,9 @@ class Moved:
     def services(self) -> ConsoleServices:
         nothing: Any = SimpleNamespace()
         workspace = SimpleNamespace(id="ws_1", name="Search", disabled=False)
-        spaces: Any = SimpleNamespace(get=lambda _: workspace, list=lambda **_: SimpleNamespace(data=[workspace]))
+        spaces: Any = SimpleNamespace(
+            get=lambda _: workspace, list=lambda **_: SimpleNamespace(data=[workspace])
+        )
         return ConsoleServices(
             files=nothing,
             batches=nothing,
@@ -88,7 +90,12 @@ def test_a_page_without_a_session_leads_to_the_login_and_back(client: Client) ->
 
 def test_nothing_is_served_without_a_session(client: Client) -> None:
     """Neither layouts nor callbacks, downloads or actions."""
-    for path in ("/_dash-layout", "/_dash-dependencies", "/download/sample.jsonl", "/download/exports/charges"):
+    for path in (
+        "/_dash-layout",
+        "/_dash-dependencies",
+        "/download/sample.jsonl",
+        "/download/exports/charges",
+    ):
         assert ask(client, path).status_code == 401
     for path in ("/_dash-update-component", "/do/tasks", "/do/workspaces"):
         assert ask(client, path, "POST", json={}).status_code == 401
@@ -138,7 +145,12 @@ def test_the_printed_link_works_once(client: Client, moved: Moved) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.test"}, {"Origin": "null"}],
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+    ],
 )
 def test_another_site_can_do_nothing(client: Client, headers: dict[str, str]) -> None:
     """Neither sign in nor act in a session."""

@@ -1,0 +1,88 @@
+"""Rows of the pages: order, sums and hooks."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from dashboard import parts
+from dashboard.pages.billing import by_day, days_of
+from dashboard.pages.observation import amounts_of, sorted_groups
+from dashboard.pages.task import steps_of
+from dashboard.tasklist import STATUSES_OF
+from executor.tasks import STATUSES, Task
+
+NOW = datetime(2026, 11, 22, 14, tzinfo=UTC)
+
+
+def row(model: str, workspace: str, calls: int, amount: str | None = "1") -> dict[str, Any]:
+    currency = "USD" if amount is not None else None
+    return {
+        "model": model,
+        "workspace_id": workspace,
+        "currency": currency,
+        "calls": calls,
+        "amount": amount or "0",
+    }
+
+
+def total(model: str) -> dict[str, Any]:
+    return {"model": model, "calls": 30, "amounts": [{"currency": "USD", "amount": "2"}]}
+
+
+def test_a_model_of_two_workspaces_is_led_by_its_sums() -> None:
+    """Its id stands once, on the sums; the order is that of the sums."""
+    rows = [row("big", "a", 25), row("shared", "a", 10), row("shared", "b", 20)]
+    groups = sorted_groups(rows, "-calls", total)
+    assert [g[0]["model"] for g in groups] == ["shared", "big"]
+    assert [len(g) for g in groups] == [3, 1]
+
+
+def test_money_is_sorted_by_amount_and_free_models_come_last() -> None:
+    """By value and not by text; an unknown column sorts by calls."""
+    rows = [row("a", "w", 1, "9"), row("b", "w", 3, "10.5"), row("free", "w", 2, None)]
+    assert [g[0]["model"] for g in sorted_groups(rows, "-amount", total)] == ["b", "a", "free"]
+    assert [g[0]["model"] for g in sorted_groups(rows, "drop table", total)] == ["b", "free", "a"]
+    assert amounts_of(rows[2], "amount") == []
+
+
+def test_a_month_has_all_its_days_up_to_today() -> None:
+    """Days without a charge are zero, and no day lies ahead."""
+    days = days_of("2026-11", NOW.date())
+    assert (days[0], days[-1]) == (date(2026, 11, 1), date(2026, 11, 22))
+    assert len(days_of("2026-02", NOW.date())) == 28
+    rows = [{"model": "m", "day": "2026-11-02", "currency": "USD", "amount": "0.5"}]
+    assert by_day(rows, "USD", days)["m"][:3] == [Decimal(0), Decimal("0.5"), Decimal(0)]
+
+
+def test_every_status_belongs_to_one_word_of_the_console() -> None:
+    """So that the filter finds every task."""
+    assert sorted(s for statuses in STATUSES_OF.values() for s in statuses) == sorted(STATUSES)
+    assert STATUSES_OF["Executing"] == ("in_progress", "finalizing")
+    assert STATUSES_OF["Stopped"] == ("expired", "cancelled")
+
+
+def task(**times: datetime) -> Task:
+    names = Task.__dataclass_fields__
+    values: dict[str, Any] = {**dict.fromkeys(names), "id": "batch_1", "created_at": NOW, "errors": ()}
+    return Task(**{**values, **times})
+
+
+def test_the_timeline_shows_what_was_and_what_lies_ahead() -> None:
+    """A step without a time lies ahead; a cancelled task never completes."""
+    running = steps_of(task(in_progress_at=NOW))
+    assert [(word, at is not None) for word, at in running] == [
+        ("Created, validating", True), ("Executing", True), ("Writing results", False), ("Completed", False),
+    ]  # fmt: skip
+    assert steps_of(task(failed_at=NOW))[-1] == ("Failed", NOW)
+    later = NOW + timedelta(minutes=1)
+    assert steps_of(task(cancelling_at=NOW, cancelled_at=later))[-1] == ("Stopped: cancelled", later)
+
+
+def test_hooks_carry_exact_values() -> None:
+    """A card's `data-value` and a cell's are the API's strings; progress counts succeeded and failed."""
+    card = parts.card("Charged", "amount", Decimal("0.000000000000001"), "USD 0.00")
+    assert card.children[1].to_plotly_json()["props"]["data-value"] == "0.000000000000001"
+    drawn = parts.progress(3, 1, 8)
+    assert drawn.children[0] == "4 / 8"
+    made = parts.row("batch_1", [], status="in_progress", completed=3).to_plotly_json()["props"]
+    assert (made["data-id"], made["data-status"], made["data-completed"]) == ("batch_1", "in_progress", "3")
