@@ -15,11 +15,11 @@ from dashboard import parts
 from dashboard.actions import actions
 from dashboard.downloads import downloads
 from dashboard.filters import PREFIX, Address
-from dashboard.pages import View, view_of
 from dashboard.reading import workspaces_of
 from dashboard.services import ConsoleServices
 from dashboard.session import current_access, sessions
 from dashboard.viewer import Viewer, current_viewer
+from dashboard.views import View, view_of
 from metering.errors import Refused
 
 log = logging.getLogger("nightrate.console")
