@@ -174,7 +174,7 @@ def _try_all(
         {parameter["name"]: value}
         for parameter in operation.get("parameters", [])
         if parameter["in"] == "query"
-        for value in ("x", "", "-1", "0", "1.5", "\x00", "9" * 40, "null", "[]", "€" * 200)
+        for value in ("x", "", "-1", "1.5", "\x00", "9" * 40, "€" * 200)
     ]
     for query in queries:
         _check(session.request(method, url, params=query, timeout=30))
