@@ -163,8 +163,8 @@ def sentence(title: str, series: Sequence[Series], times: Sequence[datetime], un
         return f"{title}: no data."
     found = [(s.name, [v for v in s.values if v is not None]) for s in series]
     told = [f"{name} between {min(v):,.4g}{unit} and {max(v):,.4g}{unit}" for name, v in found if v]
-    span = f"from {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}"
-    return f"{title} {span}: " + ("; ".join(told) if told else "no calls") + "."
+    span = f"{times[0]:%Y-%m-%d %H:%M} – {times[-1]:%Y-%m-%d %H:%M}"
+    return f"{title}, {span}: " + ("; ".join(told) if told else "no calls") + "."
 
 
 def cost_chart(

@@ -86,7 +86,7 @@ def choice(
 def entry(
     label: str, name: str, value: str, *, size: str = "", hint: str = "", kind: str = "text", **more: Any
 ) -> Part:
-    """A labelled text field."""
+    """A labelled text field; a label that its hint says too is for screen readers alone."""
     field = dcc.Input(
         id={"field": name},
         name=name,
@@ -97,7 +97,8 @@ def entry(
         persistence=False,
         **more,
     )
-    return html.Label([label, field], className=size)
+    shown = html.Span(label, className="hush") if label == hint else label
+    return html.Label([shown, field], className=size)
 
 
 def period_fields(start: str, end: str, preset: str, zone: str) -> list[Part]:

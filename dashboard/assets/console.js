@@ -111,17 +111,15 @@
   // ---- the create dialogue --------------------------------------------------------------------------
   let sending = null;
   function open(id) {
+    // The form is in the page only while it is open, so that its fields are not mistaken for the filters.
     const dialog = document.getElementById(id);
-    problem(dialog, "");
+    dialog.append($("template", dialog).content.cloneNode(true));
     dialog.showModal();
   }
   document.addEventListener("close", (event) => {
     if (event.target.id !== "create") return;
     if (sending) sending.abort();
-    const form = $("form", event.target);
-    form.reset();
-    progress(form, null);
-    problem(form, "");
+    $("form", event.target).remove();
   }, true);
 
   function progress(form, share) {
@@ -212,5 +210,20 @@
   }
   document.addEventListener("DOMContentLoaded", () => { label(); mark(); });
   if (document.readyState !== "loading") { label(); mark(); }
-  new MutationObserver(mark).observe(document.body, { childList: true, subtree: true });
+
+  // A list that is drawn again takes new elements: who stood on one of the old goes on on its successor.
+  let stood = null;
+  document.addEventListener("focusin", (event) => {
+    const row = event.target.closest("[data-id]"), within = row || $("#main");
+    if (!within.contains(event.target)) return (stood = null);
+    const place = row ? "[data-id=\"" + CSS.escape(row.dataset.id) + "\"]" : "#main";
+    stood = { element: event.target, place, nth: alike(within, event.target).indexOf(event.target) };
+  });
+  function alike(within, element) { return all(element.localName, within).filter((other) => other.textContent === element.textContent); }
+  function stand() {
+    if (!stood || stood.element.isConnected || document.activeElement !== document.body) return;
+    const within = $(stood.place), next = within && alike(within, stood.element)[stood.nth];
+    if (next) next.focus({ preventScroll: true });
+  }
+  new MutationObserver(() => { mark(); stand(); }).observe(document.body, { childList: true, subtree: true });
 })();

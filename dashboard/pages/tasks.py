@@ -22,6 +22,7 @@ COLUMNS = (
     Column("Ended", number=True),
     Column("Actions", number=True),
 )
+SEARCH = "Search task name or ID"
 SAMPLE_HREF = f"{PREFIX}/download/sample.jsonl"
 
 
@@ -40,9 +41,7 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
             parts.choice(
                 "Status", "status", [("", "All"), *[(w, w) for w in STATUS_WORDS]], view.status or ""
             ),
-            parts.entry(
-                "Search", "search", view.search, size="wide", hint="Search task name or ID", kind="search"
-            ),
+            parts.entry(SEARCH, "search", view.search, size="wide", hint=SEARCH, kind="search"),
         ),
     ]
 
