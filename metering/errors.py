@@ -9,7 +9,7 @@ Refused (400)
 """
 
 
-class Refused(Exception):  # noqa: N818  (reads as what happened)
+class Refused(Exception):
     """Something the caller asked for was not done; the message says what, where and how to mend it."""
 
     status = 400
