@@ -155,7 +155,8 @@ class Dispatcher:
             self._instruments.attempt(lane.model, lane.label, code)
             if run.broken is None:
                 verdict = judge(answer, run.task.endpoint, self._clock())
-                kept = self._decide(Attempt(lane, run, request, verdict, begun, ended))
+                first = None if isinstance(answer, NoAnswer) else answer.first_token_seconds
+                kept = self._decide(Attempt(lane, run, request, verdict, begun, ended, first))
         except Exception as error:  # a fault of ours: this task alone is read again
             log.exception("%s line %d: an attempt failed inside", run.task.id, request.line_no)
             run.fail(error)
@@ -253,6 +254,8 @@ def _event_of(attempt: Attempt) -> Event:
     assert request.started_at is not None
     succeeded, usage = verdict.kind == "success", verdict.usage
     total_ms = max(attempt.duration_ms, (attempt.ended - request.started_monotonic) * 1000)
+    first_ms = None if attempt.first_token_seconds is None else attempt.first_token_seconds * 1000
+    attempt_at = request.started_at + timedelta(milliseconds=total_ms - attempt.duration_ms)
     return Event(
         task_id=run.task.id,
         line_no=request.line_no,
@@ -274,11 +277,11 @@ def _event_of(attempt: Attempt) -> Event:
         reasoning_tokens=usage.reasoning_tokens if usage else None,
         thinking=verdict.thinking,
         started_at=request.started_at,
-        first_token_at=None,
+        first_token_at=None if first_ms is None else attempt_at + timedelta(milliseconds=first_ms),
         # the monotonic clock, so that a wall clock set back makes no event end before it began
         finished_at=request.started_at + timedelta(milliseconds=total_ms),
         duration_ms=attempt.duration_ms,
-        first_token_ms=None,
+        first_token_ms=first_ms,
         total_ms=total_ms,
         upstream=lane.upstream.label,
     )

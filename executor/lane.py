@@ -66,6 +66,8 @@ class Attempt:
     begun: float = field(repr=False)
     """Monotonic seconds."""
     ended: float = field(repr=False)
+    first_token_seconds: float | None = None
+    """From the start to the first token, if the answer was streamed."""
 
     @property
     def duration_ms(self) -> float:

@@ -81,11 +81,13 @@ class Recovery:
         files = self.restore(task)
         done = self.done_lines(task)
         self._reach("recovery.done")
-        return TaskRun(task, model, files, self._requests(path, done, model), len(done))
+        return TaskRun(task, model, files, self._requests(path, done, model, task.endpoint), len(done))
 
-    def _requests(self, path: Path, done: frozenset[int], model: ModelOptions) -> Iterator[Request]:
+    def _requests(
+        self, path: Path, done: frozenset[int], model: ModelOptions, endpoint: str
+    ) -> Iterator[Request]:
         for line in read_requests(path, done, self._limits):
-            yield Request(line.line_no, line.custom_id, outgoing_body(line.body, model))
+            yield Request(line.line_no, line.custom_id, outgoing_body(line.body, model, endpoint))
 
     def _forget_lost(self, task: Task, files: ResultFiles) -> None:
         """Keeps the whole lines that are left, and of the events only those whose lines are."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from executor.options import ModelOptions
+from executor.streamed import STREAMED_ENDPOINTS
 from metering.event import Event
 
 if TYPE_CHECKING:
@@ -50,16 +51,19 @@ class Outcome:
     """The result or error line, newline included; held in memory until the outcome is committed."""
 
 
-def outgoing_body(body: bytes, model: ModelOptions) -> bytes:
+def outgoing_body(body: bytes, model: ModelOptions, endpoint: str) -> bytes:
     """The body as the upstream gets it: of all members only `model` and `stream…` are ever changed."""
-    if model.upstream_model is None and b'"stream' not in body:
+    streams = model.stream and endpoint in STREAMED_ENDPOINTS
+    if model.upstream_model is None and not streams and b'"stream' not in body:
         return body
     members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     if model.upstream_model is not None:
         members["model"] = msgspec.Raw(msgspec.json.encode(model.upstream_model))
-    if "stream" in members:
-        members["stream"] = msgspec.Raw(b"false")
+    if streams or "stream" in members:
+        members["stream"] = msgspec.Raw(b"true" if streams else b"false")
     members.pop("stream_options", None)
+    if streams:
+        members["stream_options"] = msgspec.Raw(b'{"include_usage":true}')
     return msgspec.json.encode(members)
 
 

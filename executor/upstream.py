@@ -5,6 +5,8 @@ it never raises, but for cancellation.
 """
 
 import asyncio
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -16,6 +18,7 @@ from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from executor.options import TEST_MODEL
+from executor.streamed import STREAMED_ENDPOINTS, Streamed, is_event_stream
 
 __all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client"]
 
@@ -29,6 +32,8 @@ class Answer:
     request_id: str | None = None
     retry_after: str | None = None
     """The header as it was sent: seconds or an HTTP date."""
+    first_token_seconds: float | None = None
+    """From the start of the attempt, if the answer was streamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,11 @@ class HttpUpstream:
         request = self._signed(self._client.post(self._base + endpoint.removeprefix("/v1")))
         request = request.header("content-type", "application/json").body_bytes(body)
         request = request.timeout(timedelta(seconds=timeout_seconds))
+        begun = time.monotonic()
         try:
             async with request.build_streamed() as response:
+                if endpoint in STREAMED_ENDPOINTS and _streams(response):
+                    return await self._read_stream(response, Streamed(endpoint, self._limit), begun)
                 return await self._read(response)
         except RequestTimeoutError:
             return NoAnswer("timeout", f"No complete answer within {timeout_seconds:g} s.")
@@ -125,6 +133,24 @@ class HttpUpstream:
             response.get_header("retry-after"),
         )
 
+    async def _read_stream(self, response: Response, stream: Streamed, begun: float) -> Answer | NoAnswer:
+        first_token: float | None = None
+        while not stream.over and (chunk := await response.body_reader.read_chunk()) is not None:
+            stream.feed(bytes(chunk))
+            if first_token is None and stream.has_token:
+                first_token = time.monotonic() - begun
+        stream.close()
+        if stream.fault is not None:
+            return NoAnswer(*stream.fault)
+        await _drain(response)
+        return Answer(
+            stream.status or response.status,
+            stream.body,
+            response.get_header("x-request-id"),
+            response.get_header("retry-after"),
+            first_token,
+        )
+
 
 class TestModel:
     """`batch-test-model`: a fixed answer, from no upstream and free of charge (SPEC §3.3)."""
@@ -152,6 +178,21 @@ def without_user_info(url: str) -> str:
     """The URL as it may be shown: without name and password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _streams(response: Response) -> bool:
+    return 200 <= response.status < 300 and is_event_stream(response.get_header("content-type"))
+
+
+async def _drain(response: Response) -> None:
+    """Reads the end of a stream that is complete, so that its connection serves the next request too."""
+    with suppress(PyreqwestError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await response.body_reader.read_chunk() is not None:
+                pass
+
+
+_DRAIN_SECONDS = 0.2
 
 
 def _reason(error: PyreqwestError) -> str:
