@@ -75,11 +75,13 @@ class Assembly:
 
     def add(self, chunk: dict[str, Any], size: int) -> None:
         """Takes a chunk of so many bytes; raises BadChunk if it makes no sense."""
-        self._grown = False
         choices = chunk.pop("choices", None) or []
         chunk.pop(_PADDING, None)
-        for name, value in chunk.items():
-            self._keep(self._members, name, value)
+        known = len(self._members)
+        for name, value in chunk.items():  # as _keep does, but this is done for each token
+            if (value is not None and value != "") or name not in self._members:
+                self._members[name] = value
+        self._grown = len(self._members) > known
         if not isinstance(choices, list):
             raise BadChunk("its choices are no list")
         for position, choice in enumerate(choices):
@@ -90,6 +92,8 @@ class Assembly:
         """The answer as it would have come unstreamed."""
         kind = self._members.get("object")
         body = dict(self._members)
+        if body.get("usage") is None:
+            body.pop("usage", None)  # a placeholder of every chunk but the last
         if isinstance(kind, str):
             body["object"] = kind.removesuffix(".chunk")
         body["choices"] = [_whole_choice(self._choices[index], chat) for index in sorted(self._choices)]

@@ -87,7 +87,8 @@ def _lanes(parts: EngineParts, client: Client, model: ModelOptions) -> Sequence[
         return [Lane(model.name, TestModel(), FixedLimit(limit))]
     key, size = parts.api_keys.get(model.name), parts.limits.response_bytes
     return [
-        Lane(model.name, HttpUpstream(client, url, key, size), FixedLimit(limit)) for url in model.upstreams
+        Lane(model.name, HttpUpstream(client, url, key, size, streams=model.stream), FixedLimit(limit))
+        for url in model.upstreams
     ]
 
 

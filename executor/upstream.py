@@ -77,7 +77,9 @@ def http_client(connect_timeout_seconds: float) -> Client:
 class HttpUpstream:
     """A base URL such as `http://host:9000/v1`."""
 
-    def __init__(self, client: Client, url: str, api_key: str | None, response_bytes: int) -> None:
+    def __init__(
+        self, client: Client, url: str, api_key: str | None, response_bytes: int, *, streams: bool = False
+    ) -> None:
         parts = urlsplit(url)
         self.label: str | None = without_user_info(url)
         self._client = client
@@ -85,12 +87,15 @@ class HttpUpstream:
         self._user = (parts.username, parts.password) if parts.username else None
         self._api_key = api_key
         self._limit = response_bytes
+        self._streams = streams
 
     async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
         """Sends one request; the time limit covers all of it, to the last byte of the answer."""
         request = self._signed(self._client.post(self._base + endpoint.removeprefix("/v1")))
         request = request.header("content-type", "application/json").body_bytes(body)
         request = request.timeout(timedelta(seconds=timeout_seconds))
+        if self._streams:  # else the client reads ahead, and the first token seems to come with the last
+            request = request.streamed_read_buffer_limit(0)
         begun = time.monotonic()
         try:
             async with request.build_streamed() as response:

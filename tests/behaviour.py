@@ -10,6 +10,9 @@
 @broken          2xx with half a JSON object      @list     2xx with JSON that is no object
 @empty           2xx with no body                 @endless  a body that never ends
 @huge=N          a valid answer of N bytes        @quiet    headers at once, then nothing
+@whole           ignore that a stream was asked for
+@pace=S          seconds between the events of a stream
+@fails=N         a stream that breaks off with an error of the code N
 @in=N @out=N @cached=N @reasoning=N   token counts; @thinking adds reasoning_content without a count
 @usage=KIND      none, null, negative, absurd, fraction, text, parts (a part above its whole)
 """
@@ -18,7 +21,20 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
-KINDS = ("hang", "reset", "cut", "html", "broken", "list", "empty", "endless", "huge", "quiet")
+KINDS = (
+    "hang",
+    "reset",
+    "cut",
+    "html",
+    "broken",
+    "list",
+    "empty",
+    "endless",
+    "huge",
+    "quiet",
+    "whole",
+    "fails",
+)
 WORD = re.compile(r"@([a-z_]+)(?:=(\S+))?")
 
 
@@ -31,6 +47,7 @@ class Behaviour:
     retry_after: str | None = None
     times: int | None = None
     latency: float = 0.0
+    pace: float = 0.0
     size: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -43,7 +60,7 @@ class Behaviour:
     @property
     def good(self) -> bool:
         """Whether the answer is a success."""
-        return self.kind in ("ok", "huge") and 200 <= self.status < 300
+        return self.kind in ("ok", "huge", "whole") and 200 <= self.status < 300
 
 
 OK = Behaviour()
@@ -74,8 +91,8 @@ def _word(name: str, value: str) -> dict[str, Any]:
         return {NUMBERS[name]: int(value)}
     if name == "thinking":
         return {"thinking": True}
-    if name == "latency":
-        return {"latency": float(value)}
+    if name in ("latency", "pace"):
+        return {name: float(value)}
     if name in {field.name for field in fields(Behaviour)}:
         return {name: value}
     return {}

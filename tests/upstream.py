@@ -22,7 +22,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tests.behaviour import Behaviour, behaviour_of, body_of
+from tests.streams import event, server_sent
 
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Server Error"}
 
 
@@ -198,17 +200,38 @@ class Connection(asyncio.Protocol):
             return
         if not 200 <= how.status < 300:
             self._send(how.status, _dumps(_error(how.status)), retry_after=how.retry_after)
-        elif how.kind in ("ok", "huge"):
+        elif how.kind in ("ok", "huge", "whole"):
             self._good(seen, how)
         else:
             getattr(self, f"_{how.kind}")(seen, how)
 
     def _good(self, seen: Seen, how: Behaviour) -> None:
         body = _good_body(seen, how, self.upstream)
-        if isinstance(seen.body, dict) and seen.body.get("stream"):
-            self._send(how.status, _server_sent(body, seen.body), content_type="text/event-stream")
-        else:
+        if not _streams(seen) or how.kind == "whole":
             self._send(how.status, _dumps(body))
+        elif how.pace:
+            self.transport.write(STREAM_HEAD)
+            self._event(server_sent(body, seen.body), how.pace)
+        else:
+            events = b"".join(server_sent(body, seen.body))
+            self._send(how.status, events, content_type="text/event-stream")
+
+    def _event(self, events: list[bytes], pace: float) -> None:
+        """Sends the first of them, and the rest in time."""
+        if self.transport.is_closing():
+            return
+        if events:
+            self.transport.write(b"%x\r\n%s\r\n" % (len(events[0]), events[0]))
+            asyncio.get_running_loop().call_later(pace, self._event, events[1:], pace)
+        else:
+            self.transport.write(b"0\r\n\r\n")
+            self._free()
+
+    def _fails(self, seen: Seen, how: Behaviour) -> None:
+        begun = server_sent(_good_body(seen, how, self.upstream), seen.body)[:2]
+        error = {"message": "scripted", "type": "scripted", "param": None, "code": how.size}
+        sent = b"".join([*begun, event({"error": error}), b"data: [DONE]\n\n"])
+        self._send(200, sent, content_type="text/event-stream")
 
     def _hang(self, seen: Seen, how: Behaviour) -> None:
         """Never answers."""
@@ -222,8 +245,11 @@ class Connection(asyncio.Protocol):
         self.transport.write(_header(200, 1000))
 
     def _cut(self, seen: Seen, how: Behaviour) -> None:
-        body = _dumps(_good_body(seen, how, self.upstream))
-        self.transport.write(_header(200, len(body)) + body[: len(body) // 2])
+        good, kind = _good_body(seen, how, self.upstream), "application/json"
+        body = _dumps(good)
+        if _streams(seen):
+            body, kind = b"".join(server_sent(good, seen.body)), "text/event-stream"
+        self.transport.write(_header(200, len(body), kind) + body[: len(body) // 2])
         self.transport.close()
 
     def _html(self, seen: Seen, how: Behaviour) -> None:
@@ -280,29 +306,14 @@ def prompt_of(body: Any) -> str:
     return asked if isinstance(asked, str) else json.dumps(asked)
 
 
+def _streams(seen: Seen) -> bool:
+    """Whether a stream was asked for."""
+    return isinstance(seen.body, dict) and bool(seen.body.get("stream"))
+
+
 def _good_body(seen: Seen, how: Behaviour, upstream: Upstream) -> dict[str, Any]:
     model = seen.body.get("model", "m") if isinstance(seen.body, dict) else "m"
     return body_of(seen.prompt, model, seen.path, how, upstream.completion_id or f"chatcmpl-{upstream.total}")
-
-
-def _server_sent(body: dict[str, Any], asked: dict[str, Any]) -> bytes:
-    """A chat completion as a stream: role, words, finish reason, usage if it was asked for."""
-    message = body["choices"][0].get("message", {})
-    base = {
-        "id": body["id"],
-        "object": "chat.completion.chunk",
-        "created": 1700000000,
-        "model": body["model"],
-    }
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    if "reasoning_content" in message:
-        deltas.append({"reasoning_content": message["reasoning_content"]})
-    deltas += [{"content": part} for part in message.get("content", "").split(" ")]
-    chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    if (asked.get("stream_options") or {}).get("include_usage") and "usage" in body:
-        chunks.append({**base, "choices": [], "usage": body["usage"]})
-    return b"".join(b"data: " + _dumps(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
 
 
 def _head(raw: bytes) -> tuple[str, str, dict[str, str]]:
