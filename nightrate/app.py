@@ -98,7 +98,8 @@ def _console_services(services: Services) -> ConsoleServices:
         redeem_login_token=services.logins.redeem,
         live=services.engine.live,
         upstreams_up=services.engine.view.upstreams_up,
-        session_secret=services.session_secret,
+        # another admin key ends every session that the old one opened
+        session_secret=services.session_secret + services.admin.secret,
         version=VERSION,
         data_folder=str(settings.storage.data_dir),
         secure=(settings.server.public_url or "").startswith("https://"),
