@@ -1,35 +1,24 @@
 """Tasks as callers make, see and cancel them. What runs them is told by `on_change` after each commit."""
 
-import json
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from executor.files import Files, StoredFile
-from executor.models import ModelCatalog, may_use
+from executor.files import Files
+from executor.making import Prices, TaskMaker, check_key
+from executor.models import ModelCatalog
 from executor.new_batch import NewBatch
-from executor.options import TEST_MODEL
-from executor.owners import Owner, enabled_owner, owner_of
+from executor.owners import enabled_owner, owner_of
+from executor.result_files import output_path, whole_lines
+from executor.retries import Retries
 from executor.tasks import Status, Task, task_of
-from executor.validation import peek_model
 from metering.access import Access
 from metering.clock import Clock
-from metering.errors import Conflict, InvalidParameter, NotFound, TooMany
+from metering.errors import Conflict, InvalidParameter, NotFound, Refused
 from metering.pages import Page, page_of
 from metering.store import Reader, Row, Store, Transaction
-
-IDEMPOTENCY_KEPT = timedelta(hours=24)
-IDEMPOTENCY_KEY_CHARACTERS = 255
-
-
-class Prices(Protocol):
-    """What intake asks of the price book."""
-
-    def currency_for(self, model: str, workspace_currency: str | None = None) -> str:
-        """The currency of a new task; without a price in force it is refused (`no_price`)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +41,19 @@ class TaskFilter:
     workspace_id: str | None = None
 
 
+class ResultsGone(Refused):
+    """The task is there, but its results no longer are."""
+
+    status = 404
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The results of the batch {task_id!r} are gone: their file expired or was deleted.",
+            param="batch_id",
+            code="results_gone",
+        )
+
+
 class Batches:
     """Everything that callers do to tasks. Thread-safe: each change is one transaction."""
 
@@ -67,10 +69,10 @@ class Batches:
         self._store = store
         self._files = files
         self._catalog = catalog
-        self._prices = prices
-        self._limits = files.limits
         self._clock = clock
         self._on_change = on_change
+        self._maker = TaskMaker(files, catalog, prices, clock)
+        self._retries = Retries(store, files, self._maker)
 
     # -- making ------------------------------------------------------------------------------------
 
@@ -83,117 +85,37 @@ class Batches:
         workspace_id: str | None = None,
     ) -> Task:
         """Makes a task in status `validating`, or gives the one that this idempotency key made before."""
-        _check_key(idempotency_key)
+        check_key(idempotency_key)
+        asked = new.sha256()
         with self._store.reading() as reader:
             owner = enabled_owner(reader, access, workspace_id)
-            made = self._made_before(reader, owner.id, idempotency_key, new)
+            made = self._maker.made_before(reader, owner.id, idempotency_key, asked)
         if made is not None:
             return made
-        file = self._input_file(access, new.input_file_id, owner.id)
-        model = self._model_of(file)
-        currency = self._currency(model, owner)
-        row = self._row(access, owner, new, model, currency)
-        task = self._store.write(lambda tx: self._make(tx, access, row, new, idempotency_key))
+        file = self._maker.input_file(access, new.input_file_id, owner.id)
+        row = self._maker.row(access, owner, new, file)
+        task = self._store.write(lambda tx: self._maker.make(tx, access, row, asked, idempotency_key))
         self._on_change(task.id)
         return task
 
-    def _input_file(self, access: Access, file_id: str, workspace_id: str) -> StoredFile:
-        try:
-            file = self._files.get(access, file_id, workspace_id)
-        except NotFound:
-            raise _no_input_file(file_id) from None
-        if file.purpose != "batch":
-            raise InvalidParameter(
-                f"The file {file_id!r} has the purpose '{file.purpose}'; upload one with the purpose 'batch'.",
-                param="input_file_id",
-            )
-        return file
-
-    def _model_of(self, file: StoredFile) -> str | None:
-        try:
-            model = peek_model(self._files.path_of(file), self._limits)
-        except OSError:
-            return None  # its task will end as `failed`, with the reason
-        # A name that nobody knows may be megabytes long, and makes the task fail anyway.
-        return model if model is not None and self._catalog.get(model) is not None else None
-
-    def _currency(self, model: str | None, owner: Owner) -> str | None:
-        options = self._catalog.get(model) if model is not None else None
-        if options is None or options.free or not may_use(options.name, owner.allowed_models):
-            return None
-        return self._prices.currency_for(options.name, owner.currency)
-
-    def _row(
-        self, access: Access, owner: Owner, new: NewBatch, model: str | None, currency: str | None
-    ) -> dict[str, Any]:
-        now = self._clock()
-        return {
-            "id": f"batch_{uuid.uuid4().hex}",
-            "workspace_id": owner.id,
-            "api_key_id": access.key_id,
-            "endpoint": new.endpoint,
-            "input_file_id": new.input_file_id,
-            "completion_window": new.completion_window,
-            "metadata": None if new.metadata is None else json.dumps(dict(new.metadata), ensure_ascii=False),
-            "name": new.name,
-            "description": new.description,
-            "callback_url": new.callback_url,
-            "model": model,
-            "currency": currency,
-            "output_expires_after": new.output_expires_after,
-            "created_at": now,
-            "expires_at": now + new.window,
-        }
-
-    def _make(
-        self, tx: Transaction, access: Access, row: dict[str, Any], new: NewBatch, key: str | None
+    def retry(
+        self,
+        access: Access,
+        task_id: str,
+        *,
+        idempotency_key: str | None = None,
+        workspace_id: str | None = None,
     ) -> Task:
-        # All that was read before is asked again: this is the only place where nothing can change meanwhile.
-        workspace_id = row["workspace_id"]
-        enabled_owner(tx, access, workspace_id)
-        if (made := self._made_before(tx, workspace_id, key, new)) is not None:
-            return made
-        now = self._clock()
-        if tx.one("files.one", id=new.input_file_id, workspace_id=workspace_id, now=now) is None:
-            raise _no_input_file(new.input_file_id)
-        if row["model"] == TEST_MODEL:
-            self._check_test_tasks(tx, workspace_id)
-        tx.execute("tasks.insert", **row)
-        if key is not None:
-            tx.execute("tasks.forget_keys", since=now - IDEMPOTENCY_KEPT, workspace_id=workspace_id, key=key)
-            tx.execute(
-                "tasks.keep_key",
-                workspace_id=workspace_id,
-                key=key,
-                body_sha256=new.sha256(),
-                task_id=row["id"],
-                now=now,
-            )
-        return self._read(tx, row["id"], workspace_id)
+        """A task on a new file with the failed and never-executed lines of an ended one (SPEC §3.4).
 
-    def _made_before(self, reader: Reader, workspace_id: str, key: str | None, new: NewBatch) -> Task | None:
-        if key is None:
-            return None
-        since = self._clock() - IDEMPOTENCY_KEPT
-        made = reader.one("tasks.made_with_key", workspace_id=workspace_id, key=key, since=since)
-        if made is None:
-            return None
-        if made["body_sha256"] != new.sha256():
-            raise Conflict(
-                "This Idempotency-Key was used with another body within the last 24 hours; use a new key.",
-                param="Idempotency-Key",
-                code="idempotency_key_reused",
-            )
-        return self._read(reader, made["task_id"], workspace_id)
-
-    def _check_test_tasks(self, reader: Reader, workspace_id: str) -> None:
-        running = reader.one("tasks.running_of_model", workspace_id=workspace_id, model=TEST_MODEL)
-        if running is not None and running["tasks"] >= self._limits.test_tasks:
-            raise TooMany(
-                f"{self._limits.test_tasks} tasks of '{TEST_MODEL}' are running, more are not allowed at once; "
-                "wait for one to end, or cancel it.",
-                code="too_many_test_tasks",
-            )
+        `Conflict` tells why it can't be; the same idempotency key gives the same task again.
+        """
+        check_key(idempotency_key)
+        with self._store.reading() as reader:
+            before = self._read(reader, task_id, access.visible(workspace_id))
+        task = self._retries.retry(access, before, idempotency_key)
+        self._on_change(task.id)
+        return task
 
     # -- seeing ------------------------------------------------------------------------------------
 
@@ -232,6 +154,32 @@ class Batches:
             return tuple(self._catalog.allowed(None))
         with self._store.reading() as reader:
             return tuple(self._catalog.allowed(owner_of(reader, scope).allowed_models))
+
+    def results_so_far(
+        self, access: Access, task_id: str, workspace_id: str | None = None
+    ) -> tuple[Path, int]:
+        """Where a task's result lines lie and how many bytes of them count; 0 while there is nothing.
+
+        They are whole lines. The file of an ended task that expired or was deleted is `NotFound`.
+        """
+        task = self.get(access, task_id, workspace_id)
+        path = self._store.data_dir / output_path(task.id)
+        if task.settled:
+            return path, self._length_of_results(access, task, path)
+        if task.output_bytes and not _has(path, task.output_bytes):
+            return path, whole_lines(path, task.output_bytes)[0]  # damaged; it is about to be mended
+        return path, task.output_bytes
+
+    def _length_of_results(self, access: Access, task: Task, path: Path) -> int:
+        if task.output_file_id is None:
+            return 0
+        try:
+            file = self._files.get(access, task.output_file_id, task.workspace_id)
+        except NotFound:
+            raise ResultsGone(task.id) from None
+        if not _has(path, file.bytes):
+            raise ResultsGone(task.id)
+        return file.bytes
 
     def _read(self, reader: Reader, task_id: str, scope: str | None) -> Task:
         row = reader.one("tasks.one", id=task_id, workspace_id=scope)
@@ -286,17 +234,8 @@ def _conditions(asked: TaskFilter, scope: str | None) -> dict[str, Any]:
     }
 
 
-def _check_key(key: str | None) -> None:
-    if key is not None and not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS:
-        raise InvalidParameter(
-            f"The header Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_CHARACTERS} characters.",
-            param="Idempotency-Key",
-        )
-
-
-def _no_input_file(file_id: str) -> InvalidParameter:
-    return InvalidParameter(
-        f"No such file: {file_id!r}. Give the id of a file of this workspace that was uploaded with the "
-        "purpose 'batch', and neither expired nor was deleted.",
-        param="input_file_id",
-    )
+def _has(path: Path, length: int) -> bool:
+    try:
+        return path.stat().st_size >= length
+    except FileNotFoundError:
+        return False

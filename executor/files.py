@@ -127,12 +127,16 @@ class Upload:
 
     def commit(self) -> StoredFile:
         """Makes the file durable and known."""
+        return self._files.keep(self.place())
+
+    def place(self) -> StoredFile:
+        """Makes the bytes durable in their place. The row is the caller's to write; without it, `Files.drop`."""
         check_expiry(self.expires_after_seconds)
         assert self._file is not None
         with _disk():
             os.fsync(self._file.fileno())
         self._close()
-        return self._files.keep(
+        return self._files.place(
             self._temporary, self._row, self._bytes, self._sha256.hexdigest(), self.expires_after_seconds
         )
 
@@ -199,7 +203,7 @@ class Files:
         temporary = self._data_dir / "tmp" / f"{identity}{_UNFINISHED}"
         return Upload(self, temporary, row, self.limits.file_bytes, expires_after_seconds)
 
-    def keep(
+    def place(
         self,
         temporary: Path,
         row: StoredFile,
@@ -207,7 +211,7 @@ class Files:
         sha256: str,
         expires_after_seconds: int | None,
     ) -> StoredFile:
-        """Gives a complete, synced temporary file its place and its row."""
+        """Gives a complete, synced temporary file its place; nobody knows of it until its row is written."""
         now = self._clock()
         file = replace(
             row,
@@ -221,9 +225,17 @@ class Files:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.rename(path)
             _sync_folder(path.parent)
+        return file
+
+    def keep(self, file: StoredFile) -> StoredFile:
+        """Writes the row of a file that has its place."""
         # If this fails, nobody knows whether the row is there: bytes too many do less harm than too few.
         self._store.write(lambda tx: tx.insert("files", [file]))
         return file
+
+    def drop(self, file: StoredFile) -> None:
+        """Removes the bytes of a file that surely has no row."""
+        self.path_of(file).unlink(missing_ok=True)
 
     def discard_unfinished(self) -> None:
         """Removes what uploads left that a crash cut off; call it at start, before any upload."""

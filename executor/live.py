@@ -44,14 +44,20 @@ class Speeds:
         """The task is settled."""
         self._commits.pop(task_id, None)
 
-    def per_second(self, task_id: str) -> float:
-        """Over the last half minute, or since the first commit in it."""
+    def per_second(self, task_id: str, begun: float) -> float:
+        """Over the last half minute, or since the monotonic moment `begun` if that is later."""
         now = time.monotonic()
         commits = self._commits.get(task_id, deque()).copy()
-        recent = [(at, count) for at, count in commits if now - at <= _RATE_SECONDS]
+        start = max(begun, now - _RATE_SECONDS)
+        if len(commits) == _RATE_COMMITS:
+            start = max(start, commits[0][0])  # what was committed before is no longer known
+        recent = [(at, count) for at, count in commits if at > start]
         if not recent:
             return 0.0
-        return sum(count for _, count in recent) / max(1.0, now - recent[0][0])
+        # The time since the last commit tells of a stall only once it is longer than it was between them.
+        busy = recent[-1][0] - start
+        stalled = max(0.0, now - recent[-1][0] - busy / len(recent))
+        return sum(count for _, count in recent) / (busy + stalled)
 
 
 class LiveView:
@@ -83,7 +89,8 @@ class LiveView:
         life = self._lives.get(task_id)
         if life is None:
             return None
-        run, rate = life.run, self._speeds.per_second(task_id)
+        run = life.run
+        rate = self._speeds.per_second(task_id, run.begun if run is not None else 0.0)
         end = None
         if run is not None and rate > 0:
             end = self._clock() + timedelta(seconds=run.remaining / rate)

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -30,6 +31,8 @@ class TaskRun:
         self.task = task
         self.model = model
         self.files = files
+        self.begun = time.monotonic()
+        """The monotonic moment from which its speed is measured."""
         self.remaining = task.total - done
         """Requests without a committed outcome."""
         self.uncommitted = 0

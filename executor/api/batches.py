@@ -7,10 +7,12 @@ from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import StreamingResponse
 
 from executor.api.batch_object import Live, batch_object
 from executor.api.calls import After, Caller, JsonBody, WorkspaceId, json_request, list_object
-from executor.batches import Batches, TaskFilter
+from executor.api.partial import JSONL, partial_file
+from executor.batches import Batches, ResultsGone, TaskFilter
 from executor.line_faults import ENDPOINTS, quoted
 from executor.new_batch import new_batch_of
 from executor.tasks import STATUSES, Status, Task
@@ -19,6 +21,9 @@ from metering.ranges import parse_moment
 
 INPUT_FILE_IDS = 20
 _COMPACT = re.compile(r"[0-9]{14}")
+IdempotencyKey = Annotated[
+    str | None, Header(description="the same key and body within 24 hours give the same task")
+]
 BatchId = Annotated[str, Path(max_length=100, examples=["batch_68f1c2d4e5a64b7f9c0d1e2f3a4b5c6d"])]
 
 _NEW_BATCH = {
@@ -58,9 +63,7 @@ def router(batches: Batches, live: Callable[[str], Live | None], zone: ZoneInfo)
         access: Caller,
         body: JsonBody,
         workspace_id: WorkspaceId = None,
-        idempotency_key: Annotated[
-            str | None, Header(description="the same key and body within 24 hours give the same task")
-        ] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> dict[str, Any]:
         new = new_batch_of(body)
         return shown(batches.create(access, new, idempotency_key=idempotency_key, workspace_id=workspace_id))
@@ -99,6 +102,27 @@ def router(batches: Batches, live: Callable[[str], Live | None], zone: ZoneInfo)
     @routes.post("/v1/batches/{batch_id}/cancel", summary="Ask a task to stop")
     def cancel_batch(access: Caller, batch_id: BatchId, workspace_id: WorkspaceId = None) -> dict[str, Any]:
         return shown(batches.cancel(access, batch_id, workspace_id))
+
+    @routes.post("/v1/batches/{batch_id}/retry", summary="A task on what failed or was never executed")
+    def retry_batch(
+        access: Caller,
+        batch_id: BatchId,
+        workspace_id: WorkspaceId = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> dict[str, Any]:
+        """Makes a file of these lines of an ended task, and a task on it like the first one."""
+        return shown(
+            batches.retry(access, batch_id, idempotency_key=idempotency_key, workspace_id=workspace_id)
+        )
+
+    @routes.get("/v1/batches/{batch_id}/results", response_class=StreamingResponse, responses=JSONL)
+    def get_results(access: Caller, batch_id: BatchId, workspace_id: WorkspaceId = None) -> StreamingResponse:
+        """The result lines that count by now, of a task that runs or of one that ended; empty without any."""
+        found = batches.results_so_far(access, batch_id, workspace_id)
+        try:
+            return partial_file(*found)
+        except FileNotFoundError:  # it was deleted since
+            raise ResultsGone(batch_id) from None
 
     return routes
 

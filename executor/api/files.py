@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse
 
 from executor.api.batch_object import errors_object, unix
 from executor.api.calls import After, Caller, JsonBody, WorkspaceId, json_request, list_object
+from executor.api.partial import JSONL
 from executor.api.upload import receive_file
 from executor.batches import Batches
 from executor.files import Files, StoredFile
@@ -49,12 +50,6 @@ _VALIDATE = json_request(
         "properties": {"endpoint": {"type": "string", "enum": list(ENDPOINTS)}},
     }
 )
-_CONTENT: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "the bytes of the file",
-        "content": {"application/jsonl": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 def router(files: Files, batches: Batches, catalog: ModelCatalog) -> APIRouter:
@@ -86,7 +81,7 @@ def router(files: Files, batches: Batches, catalog: ModelCatalog) -> APIRouter:
     def get_file(access: Caller, file_id: FileId, workspace_id: WorkspaceId = None) -> dict[str, Any]:
         return file_object(files.get(access, file_id, workspace_id))
 
-    @routes.get("/v1/files/{file_id}/content", response_class=FileResponse, responses=_CONTENT)
+    @routes.get("/v1/files/{file_id}/content", response_class=FileResponse, responses=JSONL)
     def get_content(access: Caller, file_id: FileId, workspace_id: WorkspaceId = None) -> FileResponse:
         """The bytes of a file, streamed from disk; a range of them, if asked."""
         file = files.get(access, file_id, workspace_id)

@@ -31,6 +31,14 @@ SELECT count(*) AS tasks FROM tasks
 WHERE workspace_id = $workspace_id AND model = $model
     AND status NOT IN ('completed', 'failed', 'expired', 'cancelled')
 
+-- name: running_retry
+SELECT id FROM tasks
+WHERE retry_of = $id AND status NOT IN ('completed', 'failed', 'expired', 'cancelled')
+ORDER BY created_at, id LIMIT 1
+
+-- name: succeeded_lines
+SELECT line_no FROM request_events WHERE task_id = $id AND outcome = 'succeeded'
+
 -- name: cancellable
 SELECT id FROM tasks
 WHERE workspace_id = $workspace_id AND status IN ('validating', 'in_progress') AND ending IS NULL
@@ -58,9 +66,9 @@ ON CONFLICT DO UPDATE SET
 -- name: insert
 INSERT INTO tasks (
     id, workspace_id, api_key_id, endpoint, input_file_id, completion_window, metadata, name, description,
-    callback_url, status, model, currency, output_expires_after, created_at, expires_at
+    callback_url, status, model, currency, output_expires_after, retry_of, created_at, expires_at
 )
 VALUES (
     $id, $workspace_id, $api_key_id, $endpoint, $input_file_id, $completion_window, $metadata, $name, $description,
-    $callback_url, 'validating', $model, $currency, $output_expires_after, $created_at, $expires_at
+    $callback_url, 'validating', $model, $currency, $output_expires_after, $retry_of, $created_at, $expires_at
 )

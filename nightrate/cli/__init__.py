@@ -31,6 +31,7 @@ def application() -> typer.Typer:
     app.command()(work.tasks)
     app.command()(work.results)
     app.command()(work.cancel)
+    app.command()(work.retry)
     app.command()(money.statistics)
     app.command()(money.export)
     _group(app, money.prices, check=money.prices_check)

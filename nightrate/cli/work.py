@@ -1,4 +1,4 @@
-"""Commands on tasks: submit, tasks, results, cancel."""
+"""Commands on tasks: submit, tasks, results, cancel, retry."""
 
 import os
 import time
@@ -19,6 +19,10 @@ PATIENCE_SECONDS = 120.0
 """How long `submit --wait` puts up with a service that is being restarted."""
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
+IdempotencyKey = Annotated[
+    str | None, typer.Option("--idempotency-key", help="The same key gives the same task, for 24 hours")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until the task ended")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task, batch_…")]
 
 
@@ -30,16 +34,14 @@ def connect(config: Path | None, url: str | None, key: str | None) -> Service:
 
 def submit(
     file: InputFile,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the task ended")] = False,
+    wait: Wait = False,
     endpoint: Endpoint = None,
     window: Annotated[str, typer.Option("--window", help="Longest wait: 24h to 336h, or 1d to 14d")] = "24h",
     name: Annotated[str | None, typer.Option("--name", help="The task's name in the console")] = None,
     description: Annotated[str | None, typer.Option("--description")] = None,
     metadata: Annotated[list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE")] = None,
     workspace: WorkspaceId = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option("--idempotency-key", help="The same key gives the same task, for 24 hours")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     config: Config = None,
     url: Url = None,
     key: Key = None,
@@ -55,11 +57,14 @@ def submit(
         "completion_window": window,
         "metadata": about or None,
     }
-    headers = {"idempotency-key": idempotency_key} if idempotency_key else None
-    batch = service.post("/v1/batches", wanted, headers=headers, workspace_id=workspace)
+    batch = service.post("/v1/batches", wanted, headers=_once(idempotency_key), workspace_id=workspace)
     print(batch["id"])
     if wait:
         _finish(screen, _watch(service, screen, batch))
+
+
+def _once(idempotency_key: str | None) -> dict[str, str] | None:
+    return {"idempotency-key": idempotency_key} if idempotency_key else None
 
 
 def _metadata(pairs: list[str], name: str | None, description: str | None) -> dict[str, str]:
@@ -192,19 +197,37 @@ def results(
     errors: Annotated[
         bool, typer.Option("--errors", help="The error file instead of the result file")
     ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="What there is by now of a task that still runs")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here [standard output]")] = None,
     config: Config = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Fetches the result file of an ended task, or with --errors its error file."""
+    if partial and errors:
+        raise wrong_use("--partial and --errors can't be given together", "Errors are there at the end.")
     service, screen = connect(config, url, key), Screen()
     batch = service.get(f"/v1/batches/{segment(task_id)}")
+    if partial and batch["status"] not in ENDED:
+        return _results_so_far(service, screen, batch, out)
     file_id = batch["error_file_id" if errors else "output_file_id"]
     if file_id is None:
         raise _no_file(batch, errors)
     with service.download(f"/v1/files/{segment(file_id)}/content") as answer:
         save(screen, answer.pieces(), answer.size, out, "Downloading")
+    return None
+
+
+def _results_so_far(service: Service, screen: Screen, batch: dict[str, Any], out: Path | None) -> None:
+    with service.download(f"/v1/batches/{segment(batch['id'])}/results") as answer:
+        save(screen, answer.pieces(), answer.size, out, "Downloading")
+    counts = batch["request_counts"]
+    screen.say(
+        f"These are partial results: {batch['id']} is {batch['status']}, at least {counts['completed']:,} "
+        f"of {counts['total']:,} requests had succeeded."
+    )
 
 
 def _no_file(batch: dict[str, Any], errors: bool) -> CliFailure:
@@ -213,7 +236,7 @@ def _no_file(batch: dict[str, Any], errors: bool) -> CliFailure:
         done = counts["completed"] + counts["failed"]
         return CliFailure(
             f"{batch['id']} is {batch['status']}: {done:,} of {counts['total']:,} requests are done",
-            hint="Files are there when the task ended.",
+            hint=f"Files are there when the task ended; what there is now: nightrate results --partial {batch['id']}",
         )
     if errors:
         return CliFailure(f"{batch['id']} has no error file: no request failed")
@@ -229,3 +252,19 @@ def cancel(task_id: TaskId, config: Config = None, url: Url = None, key: Key = N
     """Cancels a task; what is done is delivered and billed."""
     batch = connect(config, url, key).post(f"/v1/batches/{segment(task_id)}/cancel")
     Screen().say(f"{batch['id']} is {batch['status']}.")
+
+
+def retry(
+    task_id: TaskId,
+    wait: Wait = False,
+    idempotency_key: IdempotencyKey = None,
+    config: Config = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Runs the failed and never-executed requests of an ended task again; prints the new task's id."""
+    service, screen = connect(config, url, key), Screen()
+    batch = service.post(f"/v1/batches/{segment(task_id)}/retry", headers=_once(idempotency_key))
+    print(batch["id"])
+    if wait:
+        _finish(screen, _watch(service, screen, batch))

@@ -182,6 +182,46 @@ def test_cancel(nightrate: Installed) -> None:
     assert nightrate("results", task).returncode == 1
 
 
+def test_retry(nightrate: Installed) -> None:
+    """What failed runs again as a task of its own; then there is nothing left to retry."""
+    (nightrate.folder / "again.csv").write_text("a,fine\nb,better later @status=400 @times=1\n")
+    nightrate("convert", "again.csv", "--model", "scripted")
+    first = nightrate("submit", "again.jsonl", "--wait").stdout.strip()
+    done = nightrate("retry", first, "--wait", "--idempotency-key", "once")
+    assert done.returncode == 0, done.stderr
+    assert "1 succeeded, 0 failed of 1" in done.stderr
+    again = done.stdout.strip()
+    assert json.loads(nightrate("results", again).stdout)["custom_id"] == "b"
+    assert nightrate("retry", first, "--idempotency-key", "once").stdout.strip() == again
+    refused = nightrate("retry", again)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "succeeded" in refused.stderr
+
+
+def test_partial_results(nightrate: Installed) -> None:
+    """Of a running task only if asked for, and said to be a part; of an ended one they are the file."""
+    (nightrate.folder / "half.csv").write_text("a,at once\nb,slow @latency=30\n")
+    nightrate("convert", "half.csv", "--model", "scripted")
+    task = nightrate("submit", "half.jsonl").stdout.strip()
+    for _ in range(100):
+        if (part := nightrate("results", task, "--partial")).stdout:
+            break
+        time.sleep(0.1)
+    assert json.loads(part.stdout)["custom_id"] == "a"
+    assert "partial results" in part.stderr
+    refused = nightrate("results", task)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "--partial" in refused.stderr
+    assert nightrate("results", task, "--partial", "--errors").returncode == 2
+    nightrate("cancel", task)
+
+
+def test_partial_results_of_an_ended_task(nightrate: Installed, task: str) -> None:
+    """They are all of them, and nothing is said of a part."""
+    whole = nightrate("results", task, "--partial")
+    assert (whole.stdout, whole.stderr) == (nightrate("results", task).stdout, "")
+
+
 def test_sample_is_accepted(nightrate: Installed) -> None:
     """The sample asks a model of the running service."""
     (nightrate.folder / "sample.jsonl").write_text(nightrate("sample").stdout)

@@ -139,6 +139,8 @@ RULES: dict[str, dict[str, Rule]] = {
     "/v1/batches": {"GET": empty_list, "POST": foreign_input},
     "/v1/batches/{batch_id}": {"GET": hidden},
     "/v1/batches/{batch_id}/cancel": {"POST": hidden},
+    "/v1/batches/{batch_id}/retry": {"POST": hidden},
+    "/v1/batches/{batch_id}/results": {"GET": hidden},
     "/v1/models": {"GET": common},
     "/v1/models/{model}": {"GET": common},
     "/v1/statistics": {"GET": no_figures},
