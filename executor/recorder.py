@@ -106,11 +106,7 @@ class Recorder:
 
     def _run(self) -> None:
         while (batch := self._take()) is not None:
-            by_run: dict[TaskRun, list[Outcome]] = {}
-            for outcome in batch:
-                if outcome.run.broken is None:
-                    by_run.setdefault(outcome.run, []).append(outcome)
-            self._on_done(self._commit(by_run, sum(len(outcome.line) for outcome in batch)))
+            self._on_done(self.commit(batch))
 
     def _take(self) -> list[Outcome] | None:
         """Waits for a first outcome, then until the interval is over or the batch is large."""
@@ -129,7 +125,16 @@ class Recorder:
             batch, self._queue = self._queue, []
             return batch
 
-    def _commit(self, by_run: Mapping[TaskRun, list[Outcome]], size: int) -> BatchDone:
+    def commit(self, batch: Sequence[Outcome]) -> BatchDone:
+        """Makes outcomes durable, all or none of them; those of tasks that are broken already are dropped.
+
+        Called by the recorder's own thread alone, or where that was never started.
+        """
+        size = sum(len(outcome.line) for outcome in batch)
+        by_run: dict[TaskRun, list[Outcome]] = {}
+        for outcome in batch:
+            if outcome.run.broken is None:
+                by_run.setdefault(outcome.run, []).append(outcome)
         if not by_run:
             return BatchDone({}, (), size)
         begun = time.monotonic()
