@@ -1,6 +1,5 @@
 """What an attempt means: done, final failure, try again, or pushed back (SPEC §4). Pure."""
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -8,14 +7,14 @@ from typing import Any, Literal
 import msgspec
 
 from executor.upstream import Answer, NoAnswer
+from metering.clock import Clock
 from metering.event import Usage
 from metering.usage import usage_of
 
 Kind = Literal["success", "failure", "retry", "pushback"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The meaning of one attempt. Only `success` and `failure` are final by themselves."""
 
     kind: Kind
@@ -38,11 +37,14 @@ class Verdict:
         return self.kind == "retry" and self.error_code != "invalid_response"
 
 
-class _Body(msgspec.Struct):
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Body(msgspec.Struct, gc=False):
     """The few members of an answer that are read; everything else is passed on as it is."""
 
     usage: Any = None
-    choices: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"null"))
+    choices: msgspec.Raw = _ABSENT
     status: Any = None
     error: Any = None
     code: Any = None
@@ -63,15 +65,15 @@ _decode_choices = msgspec.json.Decoder(list[_Choice] | None).decode
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def judge(answer: Answer | NoAnswer, endpoint: str, now: datetime) -> Verdict:
-    """What this attempt means for its request; `now` is needed for a `Retry-After` that is a date."""
+def judge(answer: Answer | NoAnswer, endpoint: str, clock: Clock) -> Verdict:
+    """What this attempt means for its request; the clock is asked for a `Retry-After` that is a date."""
     if isinstance(answer, NoAnswer):
         kind: Kind = "failure" if answer.code == "response_too_large" else "retry"
         return Verdict(kind, None, answer.code, answer.message)
     if 200 <= answer.status < 300:
         return _success(answer, endpoint)
     if answer.status in (429, 503):
-        return _failure("pushback", answer, _seconds(answer.retry_after, now))
+        return _failure("pushback", answer, _seconds(answer.retry_after, clock()))
     return _failure("retry" if answer.status == 408 or answer.status >= 500 else "failure", answer)
 
 

@@ -115,8 +115,10 @@ class Dispatcher:
 
     def _lane(self, model: str, now: float) -> Lane | None:
         """The upstream with the fewest requests under way that may have one more."""
-        trial = self._options.outage_trial_seconds
-        free = [lane for lane in self.lanes[model] if lane.open_at(now, trial)]
+        lanes, trial = self.lanes[model], self._options.outage_trial_seconds
+        if len(lanes) == 1:
+            return lanes[0] if lanes[0].open_at(now, trial) else None
+        free = [lane for lane in lanes if lane.open_at(now, trial)]
         return min(free, key=lambda lane: lane.limit.in_flight) if free else None
 
     def _wake_at(self, model: str, due: float | None) -> None:
@@ -154,7 +156,7 @@ class Dispatcher:
             code = answer.code if isinstance(answer, NoAnswer) else str(answer.status)
             self._instruments.attempt(lane.model, lane.label, code)
             if run.broken is None:
-                verdict = judge(answer, run.task.endpoint, self._clock())
+                verdict = judge(answer, run.task.endpoint, self._clock)
                 first = None if isinstance(answer, NoAnswer) else answer.first_token_seconds
                 kept = self._decide(Attempt(lane, run, request, verdict, begun, ended, first))
         except Exception as error:  # a fault of ours: this task alone is read again

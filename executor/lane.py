@@ -1,7 +1,9 @@
 """One upstream of one model as dispatch sees it: its room, and whether it is up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from executor.answers import Verdict
 from executor.limiter import FixedLimit
@@ -55,17 +57,16 @@ class Lane:
         self.down_since = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, eq=False):
     """One HTTP call that has ended."""
 
     lane: Lane
     run: TaskRun
     request: Request
     verdict: Verdict
-    begun: float = field(repr=False)
+    begun: float
     """Monotonic seconds."""
-    ended: float = field(repr=False)
+    ended: float
     first_token_seconds: float | None = None
     """From the start to the first token, if the answer was streamed."""
 

@@ -1,6 +1,5 @@
 """One request on its way: what is sent, and what is written when it is done. Pure."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 _REQUEST_OVERHEAD_BYTES = 512
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False, gc=False):
     """One line of an input file that waits for its final answer."""
 
     line_no: int
@@ -41,8 +39,7 @@ class Request:
         return len(self.body) + _REQUEST_OVERHEAD_BYTES
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, eq=False):
     """A request's final answer on its way to the disk."""
 
     run: "TaskRun"

@@ -7,11 +7,11 @@ it never raises, but for cancellation.
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 from pyreqwest.request import RequestBuilder
@@ -23,8 +23,7 @@ from executor.streamed import STREAMED_ENDPOINTS, Streamed, is_event_stream
 __all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A complete HTTP answer."""
 
     status: int
@@ -36,8 +35,7 @@ class Answer:
     """From the start of the attempt, if the answer was streamed."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoAnswer(msgspec.Struct, frozen=True, gc=False):
     """An attempt without a usable answer."""
 
     code: str
@@ -72,6 +70,10 @@ def http_client(connect_timeout_seconds: float) -> Client:
         .no_proxy()
         .build()
     )
+
+
+_SMALL_DIGITS = 6
+"""An announced length below a million bytes needs no watching: the client reads no more than that."""
 
 
 class HttpUpstream:
@@ -124,19 +126,25 @@ class HttpUpstream:
         return request
 
     async def _read(self, response: Response) -> Answer | NoAnswer:
+        announced = response.get_header("content-length")
+        if announced is not None and len(announced) <= _SMALL_DIGITS:  # one step for the common small answer
+            body = bytes(await response.bytes())
+        else:
+            body = await self._read_bounded(response)
+        if len(body) > self._limit:
+            return NoAnswer("response_too_large", f"The answer is larger than {self._limit} bytes.")
+        return Answer(
+            response.status, body, response.get_header("x-request-id"), response.get_header("retry-after")
+        )
+
+    async def _read_bounded(self, response: Response) -> bytes:
+        """The whole body, or a little more than the limit of it."""
         chunks: list[bytes] = []
         size = 0
-        while (chunk := await response.body_reader.read_chunk()) is not None:
+        while size <= self._limit and (chunk := await response.body_reader.read_chunk()) is not None:
             size += len(chunk)
-            if size > self._limit:
-                return NoAnswer("response_too_large", f"The answer is larger than {self._limit} bytes.")
             chunks.append(bytes(chunk))
-        return Answer(
-            response.status,
-            b"".join(chunks),
-            response.get_header("x-request-id"),
-            response.get_header("retry-after"),
-        )
+        return b"".join(chunks)
 
     async def _read_stream(self, response: Response, stream: Streamed, begun: float) -> Answer | NoAnswer:
         first_token: float | None = None

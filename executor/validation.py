@@ -61,8 +61,7 @@ class Report:
         return self.error_count == 0
 
 
-@dataclass(frozen=True, slots=True)
-class InputRequest:
+class InputRequest(msgspec.Struct, frozen=True, gc=False):
     """One request of an accepted file."""
 
     line_no: int

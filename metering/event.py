@@ -1,8 +1,9 @@
 """The event: the record of one call, and the one value that crosses from executor to metering."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 Outcome = Literal["succeeded", "failed"]
 
@@ -10,8 +11,7 @@ MAX_TOKENS = 1_000_000_000
 """A count above it is not believed (SPEC §5.2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What an answer says it consumed. Parts are contained in their wholes: cached in input, reasoning in output."""
 
     input_tokens: int
@@ -20,8 +20,7 @@ class Usage:
     reasoning_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One row of `request_events`; its key is (`task_id`, `line_no`), nothing that an upstream sent."""
 
     task_id: str

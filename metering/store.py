@@ -20,11 +20,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from metering.clock import Clock, utc_now
@@ -115,7 +117,7 @@ class Transaction(Reader):
         return int(result[0]) if result else 0
 
     def insert(self, table: str, rows: Sequence[Any]) -> None:
-        """Adds rows (mappings of the same keys, or dataclasses) at Arrow's speed."""
+        """Adds rows (mappings of the same keys, dataclasses or structs) at Arrow's speed."""
         if rows:
             with self._incoming(rows):
                 statement = f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608  (our own name)
@@ -128,10 +130,12 @@ class Transaction(Reader):
 
     @contextmanager
     def _incoming(self, rows: Sequence[Any]) -> Iterator[None]:
-        if is_dataclass(rows[0]):
-            columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(rows[0])}
+        first = rows[0]
+        if isinstance(first, Mapping):
+            columns = {name: [row[name] for row in rows] for name in first}
         else:
-            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            names = first.__struct_fields__ if isinstance(first, msgspec.Struct) else _names(first)
+            columns = {name: list(map(attrgetter(name), rows)) for name in names}
         self._connection.register("incoming", pa.table(columns))
         try:
             yield
@@ -353,6 +357,10 @@ class Store:
         """The first row of a named query, or none."""
         with self.reading() as read:
             return read.one(name, **values)
+
+
+def _names(row: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(row))
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:

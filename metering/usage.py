@@ -19,7 +19,7 @@ def usage_of(raw: Any, endpoint: str) -> tuple[Usage | None, bool]:
     None if it is missing or can't be believed. Chat and completions speak of `prompt_tokens` and
     `completion_tokens`, responses of `input_tokens` and `output_tokens`; embeddings have no output.
     """
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         return None, False
     responses_shape = "input_tokens" in raw
     whole = ("input_tokens", "output_tokens") if responses_shape else ("prompt_tokens", "completion_tokens")
@@ -44,7 +44,7 @@ def _part(raw: Mapping[str, Any], details: str, name: str, whole: int) -> int | 
     part = raw.get(details)
     if part is None:
         return None
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         raise _Unusable(details)
     if part.get(name) is None:
         return None
