@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from metering.ending import EndedTask, Meter, TaskBill
 from metering.event import Event
 from metering.options import BillingOptions, StorageOptions
@@ -90,7 +92,7 @@ def event(task: EndedTask, line_no: int, **changes: Any) -> Event:
         total_ms=1000.0,
         upstream="http://127.0.0.1:9000/v1",
     )
-    return replace(plain, **changes)
+    return msgspec.structs.replace(plain, **changes)
 
 
 NO_TOKENS: dict[str, Any] = {
