@@ -71,17 +71,24 @@ class Dispatcher:
 
     def add(self, run: TaskRun) -> None:
         """Lets a task's requests go out."""
-        self.schedulers[run.model.name].add(run)
+        run.quiet_since = at = self._clock()
+        self.schedulers[run.model.name].add(run, time.monotonic(), at)
         self.pump(run.model.name)
 
     def remove(self, run: TaskRun) -> None:
         """Starts no more of a task's requests; those that wait for their next attempt get none."""
         self._bytes -= run.stop()
-        self.schedulers[run.model.name].remove(run)
+        self.schedulers[run.model.name].remove(run, time.monotonic())
 
     def freed(self, size: int) -> None:
         """Outcomes of this many bytes are committed: there is room for more."""
         self._bytes -= size
+
+    def review(self) -> None:
+        """Finds out which tasks must go first to make their deadlines; to be called about once a second."""
+        now, at = time.monotonic(), self._clock()
+        for scheduler in self.schedulers.values():
+            scheduler.review(now, at)
 
     def runs(self) -> list[TaskRun]:
         """Every task that takes part."""
@@ -147,10 +154,9 @@ class Dispatcher:
     async def _attempt(self, lane: Lane, run: TaskRun, request: Request) -> None:
         task = asyncio.current_task()
         assert task is not None
-        kept = False
+        kept, begun = False, time.monotonic()
         try:
             request.attempts += 1
-            begun = time.monotonic()
             answer = await lane.upstream.ask(run.task.endpoint, request.body, run.model.timeout_seconds)
             ended = time.monotonic()
             code = answer.code if isinstance(answer, NoAnswer) else str(answer.status)
@@ -166,6 +172,9 @@ class Dispatcher:
             self._bytes -= 0 if kept else request.size
             lane.limit.ended()
             run.attempts.discard(task)
+            self.schedulers[lane.model].ended(run, begun, time.monotonic(), finished=not kept)
+            if not run.attempts:
+                run.quiet_since = self._clock()
             _say_if_over(run)
             self.pump(lane.model)
 

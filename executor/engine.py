@@ -197,6 +197,7 @@ class Engine:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            self._dispatcher.review()
             self._watch_disk()
 
     def _watch_disk(self) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from executor.options import ModelOptions
+from executor.pace import Cost
 from executor.request import Request
 from executor.result_files import ResultFiles
 from executor.tasks import Task
@@ -46,6 +47,12 @@ class TaskRun:
         self.changed = asyncio.Event()
         """Set when the run is settled, broken, drained, or the task's row should be looked at again."""
         self.started_at: datetime | None = task.started_at
+        self.quiet_since: datetime | None = None
+        """When its last request that was under way ended, or from when on it could have had one."""
+        self.cost = Cost()
+        """What its requests take at the upstreams."""
+        self.on_later: Callable[[TaskRun, float], None] = _nobody_cares
+        """Is told of every request that waits until a monotonic moment."""
         self._fresh = requests
         self._exhausted = False
         self._waiting: list[tuple[float, int, Request]] = []
@@ -100,6 +107,7 @@ class TaskRun:
     def later(self, request: Request, due: float) -> None:
         """Keeps a request until the monotonic moment `due`."""
         heapq.heappush(self._waiting, (due, next(self._order), request))
+        self.on_later(self, due)
 
     def stop(self) -> int:
         """No new attempt starts; returns the bytes of the requests that waited for one."""
@@ -115,3 +123,6 @@ class TaskRun:
         self.broken = self.broken or error
         self.stopped = True
         self.changed.set()
+
+
+def _nobody_cares(_run: TaskRun, _due: float) -> None: ...
