@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from executor.files import Files
-from executor.making import Prices, TaskMaker, check_key
+from executor.making import BudgetLimit, Prices, TaskMaker, check_key
 from executor.models import ModelCatalog
 from executor.new_batch import NewBatch
 from executor.owners import enabled_owner, owner_of
@@ -65,13 +65,14 @@ class Batches:
         prices: Prices,
         clock: Clock,
         on_change: Callable[[str], None],
+        budgets: BudgetLimit | None = None,
     ) -> None:
         self._store = store
         self._files = files
         self._catalog = catalog
         self._clock = clock
         self._on_change = on_change
-        self._maker = TaskMaker(files, catalog, prices, clock)
+        self._maker = TaskMaker(files, catalog, prices, clock, budgets)
         self._retries = Retries(store, files, self._maker)
 
     # -- making ------------------------------------------------------------------------------------

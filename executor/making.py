@@ -29,15 +29,32 @@ class Prices(Protocol):
         ...
 
 
+class BudgetLimit(Protocol):
+    """What intake asks of the budgets."""
+
+    def check(self, workspace_id: str) -> None:
+        """Refuses (`TooMany`, `budget_exceeded`) a new task of a workspace whose budget is used up."""
+        ...
+
+
 class TaskMaker:
     """The steps that a new task and a retry have in common. Thread-safe."""
 
-    def __init__(self, files: Files, catalog: ModelCatalog, prices: Prices, clock: Clock) -> None:
+    def __init__(
+        self,
+        files: Files,
+        catalog: ModelCatalog,
+        prices: Prices,
+        clock: Clock,
+        budgets: BudgetLimit | None = None,
+    ) -> None:
+        """Without `budgets` nothing is limited by them."""
         self._files = files
         self._catalog = catalog
         self._prices = prices
         self._limits = files.limits
         self._clock = clock
+        self._budgets = budgets
 
     def input_file(self, access: Access, file_id: str, workspace_id: str) -> StoredFile:
         """The uploaded file of that id; what can't be run is `InvalidParameter`."""
@@ -55,7 +72,12 @@ class TaskMaker:
     def row(
         self, access: Access, owner: Owner, new: NewBatch, source: StoredFile, retry_of: str | None = None
     ) -> dict[str, Any]:
-        """The task's row, with the model that `source` asks and its currency; no price is refused."""
+        """The task's row, with the model that `source` asks and its currency.
+
+        Refused: a workspace whose budget is used up, a model without a price.
+        """
+        if self._budgets is not None:
+            self._budgets.check(owner.id)
         model = self._model_of(source)
         now = self._clock()
         return {

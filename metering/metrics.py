@@ -7,24 +7,22 @@ the number of events and charges.
 
 import logging
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
 from platform import python_version
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import CounterMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import InfoMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from metering.access import DEFAULT_WORKSPACE
 from metering.event import Event
 from metering.label_cap import LabelCap
 from metering.live_figures import BUILT_IN, LiveFigures, gauges, upstream_label
-from metering.price import instant
+from metering.metric_ledger import EOF, Collected, LedgerPart, rendered
 from metering.series import CounterFamily, HistogramFamily, Spread, Value, gauge_text
-from metering.store import Store, StoreClosed, StoreError
+from metering.store import Store
 
 log = logging.getLogger("nightrate.metrics")
 
@@ -34,9 +32,6 @@ FIRST_TOKEN_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 COMMIT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 UNKNOWN_MODEL = "unknown"
 """The model of a task whose file named none."""
-_EOF = b"# EOF\n"
-_IDLE_SECONDS = 60.0
-_LEAST_PAUSE_SECONDS = 0.2
 
 
 class _Calls(NamedTuple):
@@ -76,7 +71,7 @@ class Metrics:
         self._registry.register(_Build(version))
         ProcessCollector(registry=self._registry)
         self._begin_at_zero()
-        self._ledger = _LedgerPart(store, self._cap)
+        self._ledger = LedgerPart(store, self._cap)
 
     def _declare(self) -> None:
         ended, pair = ("workspace", "model", "status"), ("workspace", "model")
@@ -159,7 +154,15 @@ class Metrics:
                 self._cap.shown("model", model or UNKNOWN_MODEL),
             )
             self._tasks_ended.at(*names, status).number += 1
+        self.ledger_changed()
+
+    def ledger_changed(self) -> None:
+        """The ledger's part is read anew soon."""
         self._ledger.changed.set()
+
+    def watch_budgets(self, ratios: Callable[[], Mapping[str, float]]) -> None:
+        """Gives the source of the gauge of budgets: used ÷ budget, by workspace."""
+        self._ledger.budgets = ratios
 
     def validation_error(self, code: str, n: int) -> None:
         """A file had `n` faults of this code."""
@@ -224,148 +227,15 @@ class Metrics:
         )
         if self._live is not None:
             live.append(gauges(self._live, self._models))
-        body = (
-            _rendered(self._registry, openmetrics) + "".join(live).encode() + self._ledger.text[openmetrics]
-        )
+        body = rendered(self._registry, openmetrics) + "".join(live).encode() + self._ledger.text[openmetrics]
         if openmetrics:
-            return body + _EOF, openmetrics_exposition.CONTENT_TYPE_LATEST
+            return body + EOF, openmetrics_exposition.CONTENT_TYPE_LATEST
         return body, CONTENT_TYPE_PLAIN_0_0_4
 
 
-class _LedgerPart:
-    """The text of the figures that come from the ledger, kept up to date off the scrape."""
-
-    def __init__(self, store: Store, cap: LabelCap) -> None:
-        self._store = store
-        self._cap = cap
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.changed = threading.Event()
-        """Set when something of it may have changed."""
-        self.text: dict[bool, bytes] = {}
-        """The text format under False, OpenMetrics under True."""
-        self.read()
-
-    def start(self) -> None:
-        """Follows the ledger from now on."""
-        self.changed.set()  # the default workspace may have been made meanwhile
-        self._thread = threading.Thread(target=self._follow, name="metrics-ledger", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends that."""
-        self._stopping.set()
-        self.changed.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _follow(self) -> None:
-        while not self._stopping.is_set():
-            self.changed.wait(_IDLE_SECONDS)
-            self.changed.clear()
-            began = time.monotonic()
-            try:
-                self.read()
-            except StoreClosed:
-                return
-            except StoreError as error:
-                log.warning("the ledger can't be read for /metrics: %s", error)
-                self.changed.set()
-            # However large the ledger is, reading it takes a tenth of a core at most.
-            self._stopping.wait(max(_LEAST_PAUSE_SECONDS, 9 * (time.monotonic() - began)))
-
-    def read(self) -> None:
-        """Reads and renders; raises `StoreError`, and the text stays what it was."""
-        with self._store.reading() as read:
-            figures = _LedgerFigures(
-                self._cap,
-                tokens=read.query("metrics.tokens"),
-                amounts=read.query("metrics.amounts"),
-                unmetered=read.query("metrics.unmetered"),
-                workspaces=read.query("metrics.workspaces"),
-                prices=read.query("metrics.prices"),
-            )
-        families = list(figures.collect())
-        self._cap.save()  # before anything is shown under a name
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(families))
-        self.text = {form: _rendered(registry, form) for form in (False, True)}
-
-
-class _Collected:
-    """Families as a collector."""
-
-    def __init__(self, families: Sequence[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        """The families."""
-        return self._families
-
-
-class _Build(_Collected):
+class _Build(Collected):
     """What is running."""
 
     def __init__(self, version: str) -> None:
         facts = {"version": version, "python": python_version()}
         super().__init__([InfoMetricFamily("nightrate_build", "What is running.", facts)])
-
-
-class _LedgerFigures:
-    """Rows of the ledger as families; what is over the cap is summed."""
-
-    def __init__(self, cap: LabelCap, **rows: list[dict[str, object]]) -> None:
-        self._cap = cap
-        self._rows = rows
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family of the ledger's part."""
-        yield self._counter("billed_requests", "Requests that were billed.", "tokens", "requests")
-        yield self._counter("billed_tokens", "Tokens that were billed.", "tokens", "tokens", "sku")
-        for name, about, field in (
-            ("billed_amount", "What was charged; not reduced by credits.", "amount"),
-            ("list_amount", "The same at real-time list prices.", "list_amount"),
-            ("credited_amount", "What was credited by reversals.", "credited"),
-        ):
-            yield self._counter(name, about, "amounts", field, "currency")
-        yield self._counter(
-            "unmetered_requests", "Succeeded without usable usage: charged zero.", "unmetered", "unmetered"
-        )
-        yield self._workspaces()
-        yield self._prices()
-
-    def _counter(self, name: str, about: str, rows: str, field: str, *more: str) -> Metric:
-        family = CounterMetricFamily(f"nightrate_{name}", about, labels=("workspace", "model", *more))
-        sums: dict[tuple[str, ...], Decimal] = {}
-        for row in self._rows[rows]:
-            pair = self._shown("workspace", row["workspace_id"]), self._shown("model", row["model"])
-            key = (*pair, *(str(row[label]) for label in more))
-            sums[key] = sums.get(key, Decimal(0)) + Decimal(str(row[field]))
-        for key, value in sums.items():
-            family.add_metric(key, float(value))
-        return family
-
-    def _workspaces(self) -> Metric:
-        family = InfoMetricFamily("nightrate_workspace", "Names of workspaces.", labels=())
-        for row in self._rows["workspaces"]:
-            shown = self._shown("workspace", row["id"])
-            if shown == row["id"]:
-                family.add_metric((), {"workspace": shown, "name": str(row["name"])})
-        return family
-
-    def _prices(self) -> Metric:
-        family = InfoMetricFamily("nightrate_price_book", "Every price that was loaded.", labels=())
-        for row in self._rows["prices"]:
-            facts = {name: str(row[name]) for name in ("price_id", "model", "currency")}
-            family.add_metric((), {**facts, "valid_from": instant(row["valid_from"])})  # type: ignore[arg-type]
-        return family
-
-    def _shown(self, label: Literal["workspace", "model"], value: object) -> str:
-        return self._cap.shown(label, str(value))
-
-
-def _rendered(registry: CollectorRegistry, openmetrics: bool) -> bytes:
-    if openmetrics:
-        text: bytes = openmetrics_exposition.generate_latest(registry)  # type: ignore[no-untyped-call]
-        return text.removesuffix(_EOF)
-    return generate_latest(registry)

@@ -13,7 +13,6 @@ from executor.models import ModelCatalog
 from executor.options import ModelOptions
 from metering.access import ADMIN
 from metering.clock import Clock
-from metering.ending import Meter
 from metering.errors import Conflict
 from metering.events import Events
 from metering.exports import Exports
@@ -23,6 +22,8 @@ from metering.price_list import PriceList
 from metering.prices import PriceBook
 from metering.statistics import Statistics
 from metering.store import Store
+from metering.terms import TermsChanged, keep_terms
+from nightrate.bookkeeping import Books, open_books
 from nightrate.keys import KeptSecret, KeyRing, admin_key, kept_secret, new_secret
 from nightrate.login import LoginTokens
 from nightrate.settings import Settings, SettingsError
@@ -51,6 +52,7 @@ class Services:
     batches: Batches
     engine: Engine
     ledger: Ledger
+    books: Books
     exports: Exports
     statistics: Statistics
     events: Events
@@ -83,9 +85,17 @@ def open_services(
         store = Store(settings.storage, clock=clock)
         undo.callback(store.close)
         prices.remember(store, [model.name for model in models])
+        _keep_terms(store, settings)
         services = _wired(settings, env, models, clock, store, prices, upstream_keys)
         undo.pop_all()
     return services
+
+
+def _keep_terms(store: Store, settings: Settings) -> None:
+    try:
+        keep_terms(store, settings.billing)
+    except TermsChanged as error:
+        raise SettingsError(str(error)) from error
 
 
 def _upstream_keys(models: Sequence[ModelOptions], env: Mapping[str, str]) -> dict[str, str | None]:
@@ -115,30 +125,18 @@ def _wired(
     keys = KeyRing(store, admin.secret, clock)
     catalog = ModelCatalog(models)
     metrics = Metrics([(name, _upstreams(catalog, name)) for name in catalog.allowed(None)], store, VERSION)
-    engine = Engine(
-        EngineParts(
-            store=store,
-            catalog=catalog,
-            biller=Meter(prices, billing, clock),
-            instruments=metrics,
-            options=settings.executor,
-            limits=settings.limits,
-            retention=settings.retention,
-            data_dir=data_dir,
-            min_free_bytes=settings.storage.min_free_bytes,
-            api_keys=upstream_keys,
-            clock=clock,
-            faults=_fault_points(env),
-        )
-    )
+    books = open_books(store, prices, billing, clock, metrics)
+    engine = Engine(_engine_parts(settings, env, clock, store, catalog, books, metrics, upstream_keys))
     files = Files(store, data_dir, settings.limits, clock)
-    batches = Batches(store, files, catalog, prices, clock, engine.wake)
+    batches = Batches(store, files, catalog, prices, clock, engine.wake, books.budgets)
 
     def cancel_tasks(workspace_id: str) -> None:
         for task_id in workspaces.running_tasks(workspace_id):
             _cancel(batches, task_id)
 
-    workspaces = Workspaces(store, keys, clock, catalog.allowed(None), cancel_tasks)
+    workspaces = Workspaces(
+        store, keys, clock, catalog.allowed(None), cancel_tasks, books.budgets.currency_of
+    )
     workspaces.ensure_default()
     return Services(
         settings=settings,
@@ -156,10 +154,37 @@ def _wired(
         batches=batches,
         engine=engine,
         ledger=Ledger(store, billing, clock),
+        books=books,
         exports=Exports(store, billing, clock),
         statistics=Statistics(store, settings.statistics, clock),
         events=Events(store),
         metrics=metrics,
+    )
+
+
+def _engine_parts(
+    settings: Settings,
+    env: Mapping[str, str],
+    clock: Clock,
+    store: Store,
+    catalog: ModelCatalog,
+    books: Books,
+    metrics: Metrics,
+    upstream_keys: Mapping[str, str | None],
+) -> EngineParts:
+    return EngineParts(
+        store=store,
+        catalog=catalog,
+        biller=books.meter,
+        instruments=metrics,
+        options=settings.executor,
+        limits=settings.limits,
+        retention=settings.retention,
+        data_dir=settings.storage.data_dir,
+        min_free_bytes=settings.storage.min_free_bytes,
+        api_keys=upstream_keys,
+        clock=clock,
+        faults=_fault_points(env),
     )
 
 

@@ -72,12 +72,15 @@ class Workspaces:
         clock: Clock,
         models: Collection[str],
         cancel_tasks: Callable[[str], None],
+        budget_currency: Callable[[str | None], str | None] = lambda own: own,
     ) -> None:
+        """`budget_currency` tells the currency of a budget from the workspace's own, if it has one."""
         self._store = store
         self._verified = keys
         self._clock = clock
         self._models = models
         self._cancel_tasks = cancel_tasks
+        self._budget_currency = budget_currency
 
     # -- workspaces --------------------------------------------------------------------------------
 
@@ -109,6 +112,7 @@ class Workspaces:
         """Makes a workspace; `more` as in `change`. Gives the webhook's secret if a URL is set."""
         blank = self._blank(f"ws_{secrets.token_hex(12)}", name)
         workspace = replace(blank, **self._checked({"name": name, **more}))
+        self._check_budget(workspace)
         secret = _webhook_secret() if workspace.webhook_url else None
         self._write(lambda tx: tx.insert("workspaces", [{**_row(workspace), "webhook_secret": secret}]))
         return workspace, secret
@@ -128,6 +132,7 @@ class Workspaces:
             before, after = _workspace_of(row), replace(_workspace_of(row), **checked)
             if before.currency != after.currency:
                 _refuse_if_used(tx, identity)
+            self._check_budget(after)
             tx.execute("workspaces.update", **_row(after))
             if "webhook_url" in checked:
                 tx.execute("workspaces.set_webhook_secret", id=identity, webhook_secret=secret)
@@ -227,6 +232,13 @@ class Workspaces:
             case "webhook_url":
                 return _webhook_url(value)
         return value
+
+    def _check_budget(self, workspace: Workspace) -> None:
+        if workspace.budget is not None and self._budget_currency(workspace.currency) is None:
+            raise InvalidParameter(
+                "A budget needs a currency: set the workspace's currency, or billing.currency in the settings.",
+                param="budget",
+            )
 
     def _allowed_models(self, names: Collection[str] | None) -> tuple[str, ...] | None:
         for name in names or ():
