@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
+from dashboard.filters import task_href
 from dashboard.services import ConsoleServices
 from dashboard.session import current_access
 from executor.files import StoredFile
@@ -24,6 +25,7 @@ def actions(server: Flask, services: ConsoleServices) -> None:
     spaces = services.workspaces
     _route(server, "/do/tasks", lambda: _create(services))
     _route(server, "/do/tasks/<task_id>/cancel", lambda task_id: _cancel(services, task_id))
+    _route(server, "/do/tasks/<task_id>/retry", lambda task_id: _retry(services, task_id))
     _route(server, "/do/workspaces", lambda: _made(spaces.create(_name())), admin=True)
     _route(
         server,
@@ -78,6 +80,11 @@ def _done(_: Any) -> dict[str, Any]:
 def _cancel(services: ConsoleServices, task_id: str) -> dict[str, Any]:
     task = services.batches.cancel(current_access(), task_id)
     return {"id": task.id, "status": task.status}
+
+
+def _retry(services: ConsoleServices, task_id: str) -> dict[str, Any]:
+    task = services.batches.retry(current_access(), task_id)
+    return {"id": task.id, "status": task.status, "href": task_href(task.id)}
 
 
 def _create(services: ConsoleServices) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, request, send_file
 from dashboard.charts import charts_of
 from dashboard.export import exported
 from dashboard.filters import Address, PeriodView
+from dashboard.latency import latency_chart
 from dashboard.pages import billing
 from dashboard.parts import Chart
 from dashboard.reading import trend, usable_models
@@ -18,6 +19,7 @@ from dashboard.services import ConsoleServices
 from dashboard.session import current_access
 from dashboard.viewer import current_viewer
 from executor.options import TEST_ENDPOINT, TEST_MODEL
+from executor.result_files import first_bytes
 from metering.errors import NotFound, Refused
 
 JSONL = "application/jsonl"
@@ -36,6 +38,8 @@ def downloads(server: Flask, services: ConsoleServices) -> None:
     routes: dict[str, Callable[..., Response]] = {
         "/download/sample.jsonl": lambda: _sample(services),
         "/download/files/<file_id>": lambda file_id: _file(services, file_id),
+        "/download/tasks/<task_id>/partial.jsonl": lambda task_id: _partial(services, task_id),
+        "/download/tasks/<task_id>/durations.csv": lambda task_id: _durations_csv(services, task_id),
         "/download/exports/<kind>": lambda kind: exported(services, current_access(), kind, request.args),
         "/download/monitor/<key>.csv": lambda key: _monitor_csv(services, key),
         "/download/billing/<key>.csv": lambda key: _billing_csv(services, key),
@@ -86,6 +90,24 @@ def _file(services: ConsoleServices, file_id: str) -> Response:
     file = services.files.get(current_access(), file_id)
     path = services.files.path_of(file)
     return send_file(path, mimetype=JSONL, as_attachment=True, download_name=file.filename, etag=False)
+
+
+def _partial(services: ConsoleServices, task_id: str) -> Response:
+    """The result lines that are certain by now; what is written behind them meanwhile is not sent."""
+    path, length = services.batches.results_so_far(current_access(), task_id)
+    pieces = first_bytes(path.open("rb"), length) if length else iter(())
+    answer = Response(pieces, mimetype=JSONL)
+    answer.headers.set("Content-Disposition", "attachment", filename=f"{task_id}_so_far.jsonl")
+    answer.headers["Content-Length"] = str(length)
+    return answer
+
+
+def _durations_csv(services: ConsoleServices, task_id: str) -> Response:
+    viewer = current_viewer(services)
+    task = services.batches.get(viewer.access, task_id)
+    return _chart_csv(
+        [latency_chart(services.glance.durations(viewer.access, task.id), viewer.theme)], "durations", task.id
+    )
 
 
 def _monitor_csv(services: ConsoleServices, key: str) -> Response:

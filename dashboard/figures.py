@@ -63,6 +63,19 @@ def lines(times: Sequence[datetime], series: Sequence[Series], theme: Theme, uni
     return _figure(drawn, theme, times, {"yaxis": {"ticksuffix": unit}})
 
 
+def columns(labels: Sequence[str], counts: Sequence[int], color: str, theme: Theme) -> go.Figure:
+    """Counts by class; the classes are told by their labels."""
+    bar = go.Bar(
+        x=list(labels), y=list(counts), marker={"color": color}, hovertemplate="%{y:,} calls<extra></extra>"
+    )
+    figure = go.Figure(data=[bar])
+    figure.update_layout(**theme.layout())
+    figure.update_layout(
+        template="none", bargap=0.08, dragmode=False, xaxis={"type": "category"}, uirevision="columns"
+    )
+    return figure
+
+
 def axis_of(times: Sequence[datetime]) -> dict[str, Any]:
     """The x values: start and step where the steps are even, which spares the browser a list; else all."""
     local = [t.replace(tzinfo=None) for t in times]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from executor.files import Files
     from executor.models import ModelCatalog
     from metering.exports import Exports
+    from metering.glance import Glance
     from metering.ledger import Ledger
     from metering.price_list import PriceList
     from metering.statistics import Statistics
@@ -72,6 +73,7 @@ class ConsoleServices:
     batches: Batches
     catalog: ModelCatalog
     statistics: Statistics
+    glance: Glance
     ledger: Ledger
     prices: PriceList
     exports: Exports

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -144,3 +145,11 @@ def _readable(path: Path, length: int) -> Iterator[tuple[int, int]]:
                 yield position, line_no_of(decode(line).id)
             except (msgspec.DecodeError, ValueError):
                 return
+
+
+def first_bytes(file: BinaryIO, length: int) -> Iterator[bytes]:
+    """The first `length` bytes of an open file that may still grow; closes it."""
+    with file:
+        while length and (block := file.read(min(length, _BLOCK))):
+            length -= len(block)
+            yield block

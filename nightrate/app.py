@@ -12,8 +12,10 @@ from executor.api import models as models_api
 from executor.options import ModelOptions
 from metering.api import billing as billing_api
 from metering.api import events as events_api
+from metering.api import statements as statements_api
 from metering.api import statistics as statistics_api
 from metering.clock import Clock, utc_now
+from metering.glance import Glance
 from nightrate.api import workspaces as workspaces_api
 from nightrate.auth import Gatekeeping
 from nightrate.keys import same_secret
@@ -65,7 +67,7 @@ def _metrics_token(settings: Settings, env: Mapping[str, str]) -> str | None:
 
 
 def _routers(services: Services) -> list[APIRouter]:
-    engine, billing = services.engine, services.settings.billing
+    engine, billing, books = services.engine, services.settings.billing, services.books
     return [
         files_api.router(services.files, services.batches, services.catalog),
         batches_api.router(services.batches, engine.live, billing.zone),
@@ -73,6 +75,7 @@ def _routers(services: Services) -> list[APIRouter]:
         statistics_api.router(services.statistics),
         events_api.router(services.events),
         billing_api.router(services.ledger, services.prices, services.exports),
+        statements_api.router(books.statements, books.closing, books.corrections),
         workspaces_api.router(services.workspaces),
         service_routes(engine.ready, services.metrics.render),
     ]
@@ -85,6 +88,7 @@ def _console_services(services: Services) -> ConsoleServices:
         batches=services.batches,
         catalog=services.catalog,
         statistics=services.statistics,
+        glance=Glance(services.store),
         ledger=services.ledger,
         prices=services.prices,
         exports=services.exports,

@@ -98,11 +98,12 @@
     $("[data-text]", dialog).textContent = button.dataset.because || "";
     $("[data-no]", dialog).textContent = button.dataset.no || "Keep it";
     yes.textContent = button.dataset.yes || button.textContent;
+    yes.className = "mild" in button.dataset ? "btn primary" : "btn danger";
     yes.disabled = false;
     problem(dialog, "");
     yes.onclick = async () => {
       yes.disabled = true;
-      try { await send(button.dataset.does, {}); dialog.close(); redraw(); }
+      try { const done = await send(button.dataset.does, {}); dialog.close(); if (done.href) go(done.href); else redraw(); }
       catch (error) { yes.disabled = false; problem(dialog, error.message); }
     };
     dialog.showModal();

@@ -9,6 +9,7 @@ from dash import html
 from dashboard import parts, writing
 from dashboard.bill import charge_rows, charges_of_task
 from dashboard.filters import PREFIX, Address
+from dashboard.outcome import outcome, partial_button, retry_button, speed_cards, waiting_banner
 from dashboard.pages.tasks import cancel_button, note_of
 from dashboard.parts import Column
 from dashboard.reading import workspace_names
@@ -52,12 +53,14 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     hooks = parts.data(
         id=task.id, status=task.status, completed=task.completed, failed=task.failed, total=task.total
     )
-    sections = [
+    sections: list[Any] = [
         _now(services, viewer, task),
-        _cards(task),
+        waiting_banner(services, viewer, task),
+        _cards(services, viewer, task),
         _refused_lines(task),
         html.Div([_facts(services, viewer, task), _way(services, viewer, task)], className="two top"),
         _bill(services, viewer, task),
+        outcome(services, viewer, address, task),
     ]
     return [html.Div(sections, **hooks)]
 
@@ -68,13 +71,15 @@ def _now(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
         [
             html.Div([parts.pill(console_status(task.status))], **parts.data(field="status")),
             html.Div(parts.progress(task.completed, task.failed, task.total, note), className="grow"),
+            partial_button(task),
+            retry_button(task),
             cancel_button(task) if task.status in ("validating", "in_progress") else None,
         ],
         className="head",
     )
 
 
-def _cards(task: Task) -> html.Div:
+def _cards(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
     rest = task.total - task.completed - task.failed
     tokens = [
         ("Input tokens", "input_tokens", task.input_tokens),
@@ -96,7 +101,7 @@ def _cards(task: Task) -> html.Div:
         )
     money = _money_cards(task) if task.amount is not None else []
     known = [parts.card(k, m, v, writing.count(v)) for k, m, v in tokens if v is not None]
-    return parts.cards(counts, known, money)
+    return parts.cards(counts, speed_cards(services, viewer, task), known, money)
 
 
 def _money_cards(task: Task) -> list[Any]:

@@ -37,6 +37,7 @@ class Moved:
             batches=nothing,
             catalog=ModelCatalog([]),
             statistics=nothing,
+            glance=nothing,
             ledger=nothing,
             prices=nothing,
             exports=nothing,
