@@ -102,6 +102,9 @@ def workspaces_set(
     currency: Annotated[
         str | None, typer.Option("--currency", help="Its bills' currency, for instance USD")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Its limit per month, in its currency; none takes it away")
+    ] = None,
     allow: Annotated[
         list[str] | None, typer.Option("--allow-model", help="Only these models; repeat it")
     ] = None,
@@ -121,6 +124,8 @@ def workspaces_set(
     changes = {field: value for field, value in given.items() if value is not None}
     if allow_all:
         changes["allowed_models"] = None
+    if budget is not None:
+        changes["budget"] = None if budget == "none" else budget
     if not changes:
         raise wrong_use(
             "nothing to change was given", "nightrate workspaces set --help lists what can be changed."
@@ -137,6 +142,7 @@ def _show_workspaces(rows: list[dict[str, Any]], as_json: bool) -> None:
         ("Name", "name"),
         ("Disabled", "disabled"),
         ("Currency", "currency"),
+        (">Budget", "budget"),
         ("Models", "models"),
     ]
     shown = [{**row, "models": row.get("allowed_models") or "all"} for row in rows]

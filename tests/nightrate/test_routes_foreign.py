@@ -84,6 +84,14 @@ def _numbers(value: Any, key: str = "") -> list[Any]:
     return [value] if counted and value not in (0, "0", None) else []
 
 
+def no_statement(town: Town, method: str, path: str) -> None:
+    """What one workspace owes is nobody else's."""
+    month = town.call("GET", "/v1/billing/periods", town.owner).json()["data"][0]["period"]
+    seen = town.call(method, f"{path}?period={month}", town.owner).json()["data"]
+    assert [(one["workspace_id"], one["lines"] != []) for one in seen] == [(town.owner_workspace, True)]
+    assert town.call(method, f"{path}?period={month}", town.foreign).json()["data"] == []
+
+
 def no_rows(town: Town, method: str, path: str) -> None:
     """An export of nothing."""
     seen, unseen = (
@@ -149,6 +157,10 @@ RULES: dict[str, dict[str, Rule]] = {
     "/v1/events": {"GET": empty_list},
     "/v1/billing/charges": {"GET": empty_list},
     "/v1/billing/summary": {"GET": no_figures},
+    "/v1/billing/statements": {"GET": no_statement},
+    "/v1/billing/periods": {"GET": common},
+    "/v1/billing/periods/{period}/close": {"POST": admins},
+    "/v1/billing/corrections": {"POST": admins},
     "/v1/billing/prices": {"GET": common},
     "/v1/billing/exports/{kind}": {"GET": no_rows},
     "/v1/billing/exports/{kind}/manifest": {"GET": no_rows},
@@ -174,7 +186,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
             _, foreign = services.workspaces.create_key("default", "foreign")
             made = Town(url, _description(app), owner, foreign, services.admin.secret, workspace, {})
             key_id = services.workspaces.keys(workspace).data[0].id
-            made.ids = {"workspace_id": workspace, "key_id": key_id, "model": "priced", "kind": "charges"}
+            made.ids = {
+                "workspace_id": workspace,
+                "key_id": key_id,
+                "model": "priced",
+                "kind": "charges",
+                "period": "2020-01",
+            }
             made.ids |= _a_task_of_the_owner(made)
             yield made
 
@@ -234,7 +252,7 @@ def test_a_foreign_key_gets_nothing_of_the_owners(town: Town, method: str, path:
 def test_naming_the_owners_workspace_helps_nothing(town: Town, method: str, path: str) -> None:
     """A foreign key that names it gets 404 (403 of an admin's route), and no reply has a trace of the owner."""
     reply = town.call(method, f"{path}?workspace_id={town.owner_workspace}", town.foreign, json={})
-    assert reply.status_code == (403 if path.startswith("/v1/workspaces") else 404), reply.text
+    assert reply.status_code == (403 if RULES[path][method] is admins else 404), reply.text
     assert MARK not in reply.text
 
 
