@@ -72,13 +72,13 @@ class Dispatcher:
     def add(self, run: TaskRun) -> None:
         """Lets a task's requests go out."""
         run.quiet_since = at = self._clock()
-        self.schedulers[run.model.name].add(run, time.monotonic(), at)
+        self.schedulers[run.model.name].add(run, at)
         self.pump(run.model.name)
 
     def remove(self, run: TaskRun) -> None:
         """Starts no more of a task's requests; those that wait for their next attempt get none."""
         self._bytes -= run.stop()
-        self.schedulers[run.model.name].remove(run, time.monotonic())
+        self.schedulers[run.model.name].remove(run)
 
     def freed(self, size: int) -> None:
         """Outcomes of this many bytes are committed: there is room for more."""
@@ -86,9 +86,8 @@ class Dispatcher:
 
     def review(self) -> None:
         """Finds out which tasks must go first to make their deadlines; to be called about once a second."""
-        now, at = time.monotonic(), self._clock()
         for scheduler in self.schedulers.values():
-            scheduler.review(now, at)
+            scheduler.review(self._clock())
 
     def runs(self) -> list[TaskRun]:
         """Every task that takes part."""
@@ -172,7 +171,7 @@ class Dispatcher:
             self._bytes -= 0 if kept else request.size
             lane.limit.ended()
             run.attempts.discard(task)
-            self.schedulers[lane.model].ended(run, begun, time.monotonic(), finished=not kept)
+            self.schedulers[lane.model].ended(run, time.monotonic() - begun, finished=not kept)
             if not run.attempts:
                 run.quiet_since = self._clock()
             _say_if_over(run)

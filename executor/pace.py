@@ -1,7 +1,6 @@
 """How long requests take and how many are under way: what tells whether a task will make its deadline. Pure."""
 
-_REMEMBERED_REQUESTS = 64
-_REMEMBERED_SECONDS = 60.0
+_REMEMBERED = 64
 
 _TIME_TO_USE = 0.8
 """A task that needs more than this part of the time it has left may come too late: an estimate errs."""
@@ -15,46 +14,34 @@ class Cost:
     def __init__(self) -> None:
         self.finished = 0
         """Requests that have their final answer."""
-        self.seconds: float | None = None
-        """The mean, in which the latest ones count most; none before the first."""
+        self.seconds = 0.0
+        """The mean, in which the latest ones count most; 0 before the first."""
         self._unfinished = 0.0
 
     def attempt(self, seconds: float, *, finished: bool) -> None:
         """An attempt took so long; `finished` if its request needs no other."""
-        self._unfinished += seconds
         if not finished:
+            self._unfinished += seconds
             return
         self.finished += 1
-        before = 0.0 if self.seconds is None else self.seconds
-        self.seconds = before + (self._unfinished - before) / min(self.finished, _REMEMBERED_REQUESTS)
+        weighs = self.finished if self.finished < _REMEMBERED else _REMEMBERED
+        self.seconds += (seconds + self._unfinished - self.seconds) / weighs
         self._unfinished = 0.0
 
 
 class Usage:
-    """How many requests of a model are under way, now and on average lately; idle time doesn't count."""
-
-    __slots__ = ("_request_seconds", "_seconds", "_since", "in_flight")
+    """How many requests are under way on average, of regular looks at it; idle time doesn't count."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self._since = 0.0
-        self._seconds = 0.0
-        self._request_seconds = 0.0
+        self._looks = 0
+        self.average = 0.0
+        """Requests; the latest looks count most."""
 
-    def changed(self, by: int, now: float) -> None:
-        """So many more, or fewer, are under way from the monotonic moment `now` on."""
-        elapsed = now - self._since
-        if self.in_flight and elapsed > 0:
-            kept = _REMEMBERED_SECONDS / (_REMEMBERED_SECONDS + elapsed)
-            self._seconds = self._seconds * kept + elapsed
-            self._request_seconds = self._request_seconds * kept + elapsed * self.in_flight
-        self._since = now
-        self.in_flight += by
-
-    @property
-    def average(self) -> float:
-        """Requests under way."""
-        return self._request_seconds / self._seconds if self._seconds > 0 else float(self.in_flight)
+    def look(self, in_flight: int) -> None:
+        """So many are under way now."""
+        if in_flight:
+            self._looks += 1
+            self.average += (in_flight - self.average) / min(self._looks, _REMEMBERED)
 
 
 def would_miss(requests: int, seconds_per_request: float, places: float, seconds_left: float) -> bool:

@@ -15,7 +15,7 @@ from executor.shares import Shares
 
 _OVERTAKEN_MOST = 3
 """After so many requests that went first, one goes by equal shares, so that nobody stands still."""
-_REVIEWED_AT_ONCE = 1000
+_REVIEWED_AT_ONCE = 500
 
 
 class Scheduler:
@@ -25,8 +25,9 @@ class Scheduler:
         self._runs: dict[TaskRun, None] = {}
         self._shares = Shares()
         """All tasks, and those that were taken out with requests still under way: they take up room."""
-        self._urgent = Shares()
-        """The tasks among them that would miss their deadline with an equal share."""
+        self._urgent: Shares | None = None
+        """The tasks among them that would miss their deadline with an equal share, if there are any."""
+        self._hurried: set[TaskRun] = set()
         self._overtaken = 0
         self._later: list[tuple[float, int, TaskRun]] = []
         """When requests that wait for their next attempt are due."""
@@ -34,28 +35,30 @@ class Scheduler:
         """Tasks that had a request become due; it may have been started since."""
         self._order = itertools.count()
         self._to_review: deque[TaskRun] = deque()
-        self._cost = Cost()
+        self._in_flight = 0
         self._usage = Usage()
+        self._last_cost = Cost()
+        """What the requests of the task take that ended one last: the best guess for a new task."""
 
-    def add(self, run: TaskRun, now: float, at: datetime) -> None:
+    def add(self, run: TaskRun, at: datetime) -> None:
         """Lets a task take part; `at` is the time of day, which its deadline is compared with."""
         self._runs[run] = None
-        self._shares.add(run, now)
+        self._shares.add(run)
         run.on_later = self._wait
         self._to_review.append(run)
-        self._judge(run, now, at)
+        self._judge(run, at)
 
-    def remove(self, run: TaskRun, now: float) -> None:
+    def remove(self, run: TaskRun) -> None:
         """Takes a task out; nothing happens if it isn't in."""
         if run not in self._runs:
             return
         del self._runs[run]
         self._again.pop(run, None)
-        self._urgent.drop(run, now)
+        self._calm(run)
         if self._shares.in_flight(run):
             self._shares.rest(run)
         else:
-            self._shares.drop(run, now)
+            self._shares.drop(run)
 
     def runs(self) -> list[TaskRun]:
         """All tasks that take part."""
@@ -63,7 +66,7 @@ class Scheduler:
 
     def urgent(self, run: TaskRun) -> bool:
         """Whether a task goes first, since it would miss its deadline."""
-        return run in self._urgent
+        return run in self._hurried
 
     # -- starting and ending -----------------------------------------------------------------------
 
@@ -76,32 +79,34 @@ class Scheduler:
             self._wake_due(now)
         if not fresh:
             return self._next_again(now)
-        urgent_first = self._overtaken < _OVERTAKEN_MOST
-        if urgent_first and len(self._urgent) and (chosen := self._next_of(self._urgent, now)) is not None:
+        if self._urgent is None:
+            return self._next_of(self._shares, now)
+        if self._overtaken < _OVERTAKEN_MOST and (chosen := self._next_of(self._urgent, now)) is not None:
             self._overtaken += 1
             return chosen
         self._overtaken = 0
         return self._next_of(self._shares, now)
 
-    def ended(self, run: TaskRun, begun: float, now: float, *, finished: bool) -> None:
-        """A request that began at `begun` is no longer under way; `finished` if it needs no other attempt."""
-        run.cost.attempt(now - begun, finished=finished)
-        self._cost.attempt(now - begun, finished=finished)
-        self._usage.changed(-1, now)
-        self._shares.ended(run, now)
-        if len(self._urgent):
-            self._urgent.ended(run, now)
+    def ended(self, run: TaskRun, seconds: float, *, finished: bool) -> None:
+        """A request is no longer under way after so many seconds; `finished` if it needs no other attempt."""
+        run.cost.attempt(seconds, finished=finished)
+        self._last_cost = run.cost
+        self._in_flight -= 1
+        self._shares.ended(run, seconds)
+        if self._urgent is not None:
+            self._urgent.ended(run, seconds)
         if run not in self._runs and not self._shares.in_flight(run):
-            self._shares.drop(run, now)
+            self._shares.drop(run)
 
     def _next_of(self, shares: Shares, now: float) -> tuple[TaskRun, Request] | None:
         while (run := shares.first()) is not None:
             request = run.next_request(now, fresh=True)
             if request is not None:
-                self._started(run, now, shares)
+                self._started(run, shares)
                 return run, request
             self._shares.rest(run)
-            self._urgent.rest(run)
+            if self._urgent is not None:
+                self._urgent.rest(run)
         return None
 
     def _next_again(self, now: float) -> tuple[TaskRun, Request] | None:
@@ -110,16 +115,16 @@ class Scheduler:
             run = next(iter(self._again))
             request = run.next_request(now, fresh=False)
             if request is not None:
-                self._started(run, now, None)
+                self._started(run, None)
                 return run, request
             del self._again[run]
         return None
 
-    def _started(self, run: TaskRun, now: float, turn: Shares | None) -> None:
-        self._usage.changed(1, now)
-        self._shares.started(run, now, in_turn=turn is self._shares)
-        if len(self._urgent):
-            self._urgent.started(run, now, in_turn=turn is self._urgent)
+    def _started(self, run: TaskRun, turn: Shares | None) -> None:
+        self._in_flight += 1
+        self._shares.started(run, in_turn=turn is self._shares)
+        if self._urgent is not None:
+            self._urgent.started(run, in_turn=turn is self._urgent)
 
     # -- requests that wait for their next attempt -----------------------------------------------------
 
@@ -138,26 +143,44 @@ class Scheduler:
             if run in self._runs:
                 self._again[run] = None
                 self._shares.wake(run)
-                self._urgent.wake(run)
+                if self._urgent is not None:
+                    self._urgent.wake(run)
 
     # -- deadlines -------------------------------------------------------------------------------------
 
-    def review(self, now: float, at: datetime) -> None:
-        """Finds out which tasks would miss their deadline; of very many, each time only some."""
+    def review(self, at: datetime) -> None:
+        """Finds out which tasks would miss their deadline; of very many, each time only some.
+
+        To be called about once a second.
+        """
+        self._usage.look(self._in_flight)
         for _ in range(min(len(self._to_review), _REVIEWED_AT_ONCE)):
             run = self._to_review.popleft()
             if run in self._runs:
                 self._to_review.append(run)
-                self._judge(run, now, at)
+                self._judge(run, at)
 
-    def _judge(self, run: TaskRun, now: float, at: datetime) -> None:
-        cost = self._cost.seconds if run.cost.seconds is None else run.cost.seconds
+    def _judge(self, run: TaskRun, at: datetime) -> None:
+        cost = run.cost.seconds or self._last_cost.seconds
         part = self._shares.part_of(run)
-        if cost is None or part is None:
+        if not cost or part is None:
             return  # nothing is known yet, or there is nothing that could go first
         left = (run.task.expires_at - at).total_seconds()
-        places = self._usage.average * part
-        if not would_miss(run.remaining - run.uncommitted, cost, places, left):
-            self._urgent.drop(run, now)
-        elif run not in self._urgent:
-            self._urgent.add(run, now, self._shares.in_flight(run))
+        places = (self._usage.average or self._in_flight) * part
+        if would_miss(run.remaining - run.uncommitted, cost, places, left):
+            self._hurry(run)
+        else:
+            self._calm(run)
+
+    def _hurry(self, run: TaskRun) -> None:
+        if run not in self._hurried:
+            self._hurried.add(run)
+            self._urgent = self._urgent or Shares()
+            self._urgent.add(run, self._shares.in_flight(run))
+
+    def _calm(self, run: TaskRun) -> None:
+        if self._urgent is not None and run in self._hurried:
+            self._hurried.discard(run)
+            self._urgent.drop(run)
+            if not self._hurried:
+                self._urgent = None
