@@ -20,6 +20,7 @@ from executor.dispatch import Dispatcher
 from executor.life import TaskLife
 from executor.live import Live, LiveView, Speeds
 from executor.recorder import BatchDone, Recorder
+from executor.storage import StorageGate, check_storage
 from executor.tasks import Task
 from executor.upstream import http_client
 
@@ -52,6 +53,9 @@ class Engine:
         lanes = lanes_of(parts, self._client)
         self._dispatcher = Dispatcher(lanes, self._recorder, parts.options, parts.instruments, parts.clock)
         self._threads = ThreadPoolExecutor(_DISK_THREADS, "engine-disk")
+        self._storage = StorageGate(
+            lambda: check_storage(parts.store, parts.data_dir), self._threads, self._resume
+        )
         self._tools = tools_of(parts, self._dispatcher, self._recorder, self._threads, self)
         self.view = LiveView(parts.store, self._recorder, lanes, self._lives, self._speeds, parts.clock)
         """What it does now, in figures."""
@@ -81,9 +85,13 @@ class Engine:
         """Whether work goes on, and if not, why."""
         if self._reason:
             return False, self._reason
+        if self._storage.reason:
+            return False, f"the storage failed: {self._storage.reason}"
         reasons = list(self._recovering.values())
         if reasons:
             return False, f"recovering {len(reasons)} tasks: {reasons[0]}"
+        if self.view.disk_full_since is not None:
+            return False, f"the disk has less than {self._parts.min_free_bytes} bytes free: dispatch pauses"
         return True, "ready"
 
     def live(self, task_id: str) -> Live | None:
@@ -124,6 +132,7 @@ class Engine:
             await self._stopping.wait()
             ticks.cancel()
             await self._finish()
+            self._storage.stop()
         await self._client.close()
 
     async def _finish(self) -> None:
@@ -171,23 +180,30 @@ class Engine:
         for run in done.broken:
             run.uncommitted = 0
             run.fail(done.error or OSError("a commit failed"))
+        if done.error is not None:
+            self._pause(done.error)
         self._dispatcher.pump_all()
 
     def restored(self, life: TaskLife) -> None:
         """A task's files and events agree."""
         self._recovering.pop(life.task_id, None)
 
-    def storage_failed(self, life: TaskLife, error: BaseException) -> None:
-        """What memory knew of a task is forgotten; the database is reopened if DuckDB gave up on it."""
+    async def storage_failed(self, life: TaskLife, error: BaseException) -> None:
+        """What memory knew of a task is forgotten; returns when the storage takes writes again."""
         log.error("%s is read again: %s", life.task_id, error)
         self._recovering[life.task_id] = str(error)
-        try:
-            self._parts.store.reopen()
-        except Exception as failure:
-            log.exception("the database can't be reopened")
-            self._reason = f"the database can't be reopened: {failure}"
-        else:
-            self._reason = ""
+        self._pause(error)
+        await self._storage.passed()
+
+    def _pause(self, error: object) -> None:
+        """No attempt starts until the storage takes writes: its answer could not be kept."""
+        self._dispatcher.paused = True
+        self._storage.close(error)
+
+    def _resume(self) -> None:
+        if not (self._stopping.is_set() or self._storage.reason or self.view.disk_full_since):
+            self._dispatcher.paused = False
+            self._dispatcher.pump_all()
 
     def ended(self, task: Task) -> None:
         """A task is settled."""
@@ -198,7 +214,12 @@ class Engine:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self._dispatcher.review()
-            self._watch_disk()
+            try:
+                self._watch_disk()
+            except OSError as error:
+                self._pause(error)
+            if self._parts.store.trouble is not None:  # any write may have found it out
+                self._pause(self._parts.store.trouble)
 
     def _watch_disk(self) -> None:
         """Pauses dispatch before the disk is full, and goes on when there is room again."""
@@ -210,6 +231,5 @@ class Engine:
         elif not full and self.view.disk_full_since is not None:
             log.warning("the disk has room again: dispatch goes on")
             self.view.disk_full_since = None
-        self._dispatcher.paused = full
-        if not full:
-            self._dispatcher.pump_all()
+        self._dispatcher.paused |= full
+        self._resume()

@@ -7,7 +7,7 @@ remembered between turns, so that a restart, a failed commit and a cancel are al
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -60,7 +60,8 @@ class Tools:
     clock: Clock
     threads: Executor
     validations: asyncio.Semaphore
-    on_storage_failure: Callable[["TaskLife", BaseException], None]
+    on_storage_failure: Callable[["TaskLife", BaseException], Awaitable[None]]
+    """Returns when work may be tried again."""
     on_restored: Callable[["TaskLife"], None]
     on_ended: Callable[[Task], None]
 
@@ -97,7 +98,7 @@ class TaskLife:
             except (OSError, StoreError, InputChanged) as error:
                 if isinstance(error, StoreClosed):
                     return
-                self._tools.on_storage_failure(self, error)
+                await self._tools.on_storage_failure(self, error)
                 await asyncio.sleep(self._seconds_after_failure())
             except Exception:
                 log.exception("%s is parked: its next step failed", self.task_id)

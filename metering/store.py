@@ -2,15 +2,6 @@
 
 A job for the writer is a function of a `Transaction`; it runs alone, and either all of it is durable
 or none of it happened. Readers see committed state only.
-
-StoreError
-├── DataFolderInUse      another process owns the file
-├── DataFolderNewer      a newer Nightrate wrote it
-├── WriteFailed          the transaction was rolled back, or its outcome is unknown: trust the stored state
-│   └── StoreInvalid     the database must be reopened first
-├── ReadFailed           a query could not be answered
-│   └── ReadTimeout      it took longer than `storage.read_timeout_seconds`
-└── StoreClosed
 """
 
 import logging
@@ -19,7 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
@@ -30,56 +21,37 @@ import msgspec
 import pyarrow as pa
 
 from metering.clock import Clock, utc_now
+from metering.failures import (
+    DataFolderInUse,
+    DataFolderNewer,
+    ReadFailed,
+    ReadTimeout,
+    StoreClosed,
+    StoreError,
+    StoreInvalid,
+    WriteFailed,
+)
 from metering.options import StorageOptions
 from metering.queries import Query, load_migrations, load_queries
+
+__all__ = [
+    "DataFolderInUse",
+    "DataFolderNewer",
+    "ReadFailed",
+    "ReadTimeout",
+    "Reader",
+    "Row",
+    "Store",
+    "StoreClosed",
+    "StoreError",
+    "StoreInvalid",
+    "Transaction",
+    "WriteFailed",
+]
 
 T = TypeVar("T")
 Row = dict[str, Any]
 log = logging.getLogger("nightrate.store")
-
-
-class StoreError(Exception):
-    """Something about the database."""
-
-
-class DataFolderInUse(StoreError):
-    """Another process owns the data folder."""
-
-    def __init__(self, path: str, pid: str | None) -> None:
-        self.path, self.pid = path, pid
-        owner = f"process {pid}" if pid else "another process"
-        super().__init__(f"the database {path} is in use by {owner}; stop it or use another storage.data_dir")
-
-
-class DataFolderNewer(StoreError):
-    """The data folder was written by a newer version."""
-
-    def __init__(self, path: str, found: int, known: int) -> None:
-        self.path, self.found, self.known = path, found, known
-        super().__init__(
-            f"the database {path} has schema version {found}, this Nightrate knows only {known}: "
-            "it was written by a newer version; upgrade, or use another storage.data_dir"
-        )
-
-
-class WriteFailed(StoreError):
-    """A transaction failed; its effects are all there or not at all, which only a read can tell."""
-
-
-class StoreInvalid(WriteFailed):
-    """DuckDB gave up on the whole database until it is reopened."""
-
-
-class ReadFailed(StoreError):
-    """A query failed."""
-
-
-class ReadTimeout(ReadFailed):
-    """A query was stopped at its time limit."""
-
-
-class StoreClosed(StoreError):
-    """The store was closed."""
 
 
 class Reader:
@@ -102,6 +74,10 @@ class Reader:
         """The first row, or none."""
         rows = self.query(name, **values)
         return rows[0] if rows else None
+
+    def table(self, name: str, /, **values: Any) -> pa.Table:
+        """All rows of a named query as an Arrow table, with the database's types."""
+        return self._run(name, values).to_arrow_table()
 
     def batches(self, name: str, /, rows_per_batch: int = 50_000, **values: Any) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow batches, in constant memory."""
@@ -162,6 +138,7 @@ class Store:
         self._lock = threading.Lock()
         self._generation = 0
         self._invalid = False
+        self._trouble: str | None = None
         self._closed = False
         self._connection = self._open()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -188,7 +165,7 @@ class Store:
                 },
             )
         except duckdb.Error as error:
-            if "lock" in str(error):
+            if "set lock" in str(error):
                 owner = re.search(r"PID (\d+)", str(error))
                 raise DataFolderInUse(str(path), owner and owner[1]) from error
             raise StoreError(f"the database {path} can't be opened: {error}") from error
@@ -220,18 +197,31 @@ class Store:
                 connection.execute("COMMIT")
 
     def reopen(self) -> None:
-        """Closes and opens the database again if DuckDB gave up on it; else nothing happens."""
+        """Closes and opens the database again if DuckDB gave up on it; else nothing happens.
+
+        Raises `StoreError` if it can't be opened now: nothing can be read or written until a later call can.
+        """
 
         def swap(_: Transaction) -> None:
             with self._lock:
                 if not self._invalid:
                     return
                 self._generation += 1
+                self._close_idle_cursors()
                 self._connection.close()
-                self._connection = self._open()
+                try:
+                    self._connection = self._open()
+                except duckdb.Error as error:
+                    raise StoreError(f"the database can't be opened again: {error}") from error
                 self._invalid = False
 
         self._enqueue(swap).result()
+
+    def _close_idle_cursors(self) -> None:
+        """Each keeps the old database and its files open."""
+        with suppress(queue.Empty):
+            while True:
+                self._cursors.get_nowait()[1].close()
 
     def close(self) -> None:
         """Finishes the queued jobs and closes the file."""
@@ -269,7 +259,7 @@ class Store:
         try:
             connection.execute("BEGIN")
             result = job(transaction)
-            connection.execute("COMMIT")
+            self._make_durable(connection)
         except duckdb.Error as error:
             _roll_back(connection)
             if self._gave_up(error):
@@ -280,11 +270,25 @@ class Store:
             raise
         return result
 
+    def _make_durable(self, connection: duckdb.DuckDBPyConnection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except duckdb.Error as error:
+            self._trouble = str(error)
+            raise
+        self._trouble = None
+
     def _gave_up(self, error: duckdb.Error) -> bool:
         """Whether the database must be reopened; remembered until it was."""
         if isinstance(error, duckdb.FatalException) or "invalidated" in str(error):
             self._invalid = True
+            self._trouble = str(error)
         return self._invalid
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last transaction could not be made durable; none once one was."""
+        return self._trouble
 
     def size_bytes(self) -> int:
         """What the database and its write-ahead log take on disk."""
@@ -303,8 +307,9 @@ class Store:
     # -- reading -----------------------------------------------------------------------------------
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
-        """A reader on one snapshot; every query in it must end within `storage.read_timeout_seconds`."""
+    def reading(self, seconds: float | None = None) -> Iterator[Reader]:
+        """A reader on one snapshot; all of it must end within `seconds`, or `storage.read_timeout_seconds`."""
+        limit = float(self._options.read_timeout_seconds) if seconds is None else seconds
         with self._slots:
             generation, cursor = self._take_cursor()
             stopped = threading.Event()
@@ -313,7 +318,7 @@ class Store:
                 stopped.set()
                 cursor.interrupt()
 
-            timer = threading.Timer(float(self._options.read_timeout_seconds), stop)
+            timer = threading.Timer(limit, stop)
             timer.daemon = True
             timer.start()
             try:
@@ -323,8 +328,7 @@ class Store:
             except duckdb.Error as error:
                 cursor.close()
                 if stopped.is_set():
-                    seconds = self._options.read_timeout_seconds
-                    raise ReadTimeout(f"the query took longer than {seconds} s and was stopped") from error
+                    raise ReadTimeout(f"the query took longer than {limit:g} s and was stopped") from error
                 self._gave_up(error)
                 raise ReadFailed(str(error)) from error
             except BaseException:
@@ -343,10 +347,16 @@ class Store:
                 with self._lock:
                     if self._closed:
                         raise StoreClosed("the store is closed") from None
-                    return self._generation, self._connection.cursor()
+                    return self._generation, self._new_cursor()
             if generation == self._generation:
                 return generation, cursor
             cursor.close()
+
+    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.cursor()
+        except duckdb.Error as error:  # the database could not be opened again so far
+            raise ReadFailed(f"the database is closed: {error}") from error
 
     def query(self, name: str, /, **values: Any) -> list[Row]:
         """All rows of a named query."""

@@ -75,5 +75,9 @@ WHERE id = $id AND ending = $status
 -- name: webhook_targets
 SELECT webhook_url FROM workspaces WHERE id = $workspace_id AND webhook_url IS NOT NULL
 
+-- name: touch
+-- Changes nothing, but must be made durable: whether the database takes writes.
+UPDATE ledger_clock SET last_at = last_at
+
 -- name: statuses
 SELECT status, count(*) AS tasks FROM tasks GROUP BY status
