@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -77,6 +78,7 @@ class LedgerPart:
                 unmetered=read.query("metrics.unmetered"),
                 workspaces=read.query("metrics.workspaces"),
                 prices=read.query("metrics.prices"),
+                audits=read.query("audit.last"),
                 budgets=[{"workspace": name, "ratio": ratio} for name, ratio in budgets.items()],
             )
         families = list(figures.collect())
@@ -120,6 +122,7 @@ class _LedgerFigures:
         yield self._workspaces()
         yield self._prices()
         yield self._budgets()
+        yield from self._audit()
 
     def _counter(self, name: str, about: str, rows: str, field: str, *more: str) -> Metric:
         family = CounterMetricFamily(f"nightrate_{name}", about, labels=("workspace", "model", *more))
@@ -131,6 +134,18 @@ class _LedgerFigures:
         for key, value in sums.items():
             family.add_metric(key, float(value))
         return family
+
+    def _audit(self) -> Iterator[Metric]:
+        last = next(iter(self._rows["audits"]), None)
+        found = GaugeMetricFamily("nightrate_audit_differences", "Differences that the last audit found.")
+        found.add_metric((), float(str(last["differences"])) if last else 0)
+        when = GaugeMetricFamily(
+            "nightrate_audit_timestamp_seconds", "When the last audit was done; 0: there was none."
+        )
+        finished = last["finished_at"] if last else None
+        when.add_metric((), finished.timestamp() if isinstance(finished, datetime) else 0)
+        yield found
+        yield when
 
     def _workspaces(self) -> Metric:
         family = InfoMetricFamily("nightrate_workspace", "Names of workspaces.", labels=())

@@ -10,6 +10,7 @@ from executor.api import batches as batches_api
 from executor.api import files as files_api
 from executor.api import models as models_api
 from executor.options import ModelOptions
+from metering.api import audit as audit_api
 from metering.api import billing as billing_api
 from metering.api import events as events_api
 from metering.api import statements as statements_api
@@ -76,6 +77,7 @@ def _routers(services: Services) -> list[APIRouter]:
         events_api.router(services.events),
         billing_api.router(services.ledger, services.prices, services.exports),
         statements_api.router(books.statements, books.closing, books.corrections),
+        audit_api.router(books.audit),
         workspaces_api.router(services.workspaces),
         service_routes(engine.ready, services.metrics.render),
     ]

@@ -1,7 +1,8 @@
-"""What is done with the ledger beyond metering it, wired once: statements, closing, corrections, budgets."""
+"""What is done with the ledger beyond metering it, wired once: statements, closing, corrections, budgets, audit."""
 
 from dataclasses import dataclass
 
+from metering.audit import Audit
 from metering.budgets import Budgets
 from metering.clock import Clock
 from metering.closing import Closing
@@ -23,12 +24,13 @@ class Books:
     closing: Closing
     corrections: Corrections
     budgets: Budgets
+    audit: Audit
 
 
 def open_books(
-    store: Store, prices: PriceBook, billing: BillingOptions, clock: Clock, metrics: Metrics
+    store: Store, prices: PriceBook, billing: BillingOptions, event_days: int, clock: Clock, metrics: Metrics
 ) -> Books:
-    """Wires them; corrections and budgets show in the metrics from now on."""
+    """Wires them; corrections, budgets and audits show in the metrics from now on."""
     meter = Meter(prices, billing, clock)
     statements = Statements(store, billing)
     budgets = Budgets(store, prices, billing, clock)
@@ -39,4 +41,5 @@ def open_books(
         closing=Closing(store, statements, meter, billing, clock),
         corrections=Corrections(store, meter, billing, metrics.ledger_changed),
         budgets=budgets,
+        audit=Audit(store, billing, event_days, prices.has, clock, metrics.ledger_changed),
     )

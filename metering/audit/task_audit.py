@@ -181,13 +181,14 @@ class TaskAudit:
         else:
             self._compare_groups(tally.groups, tally.digest(), by)
             self._compare_sums(tally)
+        succeeded = tally.succeeded if tally else self.task["completed"]
+        failed, total = self.task["failed"], self.task["total"]
         if error.readable:
-            self.findings.compare("task", "failed", from_files.failed, self.task["failed"])
-            total = from_files.failed + error.closing + (tally.succeeded if tally else self.task["completed"])
-            self.findings.compare("task", "total", total, self.task["total"])
+            failed = from_files.failed
+            total = succeeded + failed + error.closing
         elif from_events is not None:
-            self.findings.compare("task", "failed", from_events.failed, self.task["failed"])
-        self._compare_rollup()
+            failed = from_events.failed
+        self._compare_counts({"failed": failed, "total": total}, succeeded + failed)
 
     def _compare_groups(
         self,
@@ -259,16 +260,17 @@ class TaskAudit:
     def _was_run(self) -> bool:
         return self.task["in_progress_at"] is not None and self.task["model"] is not None
 
-    def _compare_rollup(self) -> None:
+    def _compare_counts(self, counts: dict[str, int], calls_made: int) -> None:
+        for name, number in counts.items():
+            self.findings.compare("task", name, number, self.task[name])
         if self.rollup is None:
             if self._was_run:
                 self.findings.add("rollup", "task_id", self.task["task_id"], None)
             return
-        same = ("workspace_id", "api_key_id", "model", "currency", "status", "ended_at", "total", "failed")
-        for name in same:
-            self.findings.compare("rollup", name, self.task[name], self.rollup[name])
-        calls_made = self.task["completed"] + self.task["failed"]
-        self.findings.compare("rollup", "calls", calls_made, self.rollup["calls"])
+        same = ("workspace_id", "api_key_id", "model", "currency", "status", "ended_at")
+        expected = {**counts, "calls": calls_made, **{name: self.task[name] for name in same}}
+        for name, value in expected.items():
+            self.findings.compare("rollup", name, value, self.rollup[name])
 
 
 def _proof(output: TaskFile, from_files: Tally, from_events: Tally | None) -> tuple[str, Tally | None]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,15 @@ class Service:
         """A streamed GET."""
         with self._send("GET", path, params=params, stream=True) as answer:
             yield Download(answer)
+
+    def lines(self, path: str, body: object) -> Iterator[dict[str, Any]]:
+        """POST that answers with a JSON object a line, each as soon as it is there."""
+        accept = {"accept": "application/x-ndjson"}
+        with self._send("POST", path, json=body, headers=accept, stream=True) as answer:
+            try:
+                yield from (json.loads(line) for line in answer.iter_lines() if line)
+            except (requests.RequestException, ValueError) as error:
+                raise CliFailure(f"the answer broke off: {_short(error)}", hint="Try again.") from error
 
     def all_pages(self, path: str, *, most: int, **params: object) -> list[dict[str, Any]]:
         """The rows of a list, over its pages, `most` at most."""

@@ -69,6 +69,19 @@ class Screen:
             yield lambda done: progress.update(task, completed=done)
 
     @contextmanager
+    def audit_bar(self) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """A bar over the bytes of result files; call what it gives with each sign of progress."""
+        columns = (DownloadColumn(), TextColumn("{task.fields[tasks]}"), TimeRemainingColumn())
+        with self._progress(*columns) as progress:
+            bar = progress.add_task("Auditing", total=None, tasks="")
+
+            def progressed(step: dict[str, Any]) -> None:
+                told = f"{step['tasks']:,} of {step['tasks_total']:,} tasks"
+                progress.update(bar, completed=step["bytes"], total=step["bytes_total"], tasks=told)
+
+            yield progressed
+
+    @contextmanager
     def requests_bar(self) -> Iterator["RequestsBar"]:
         """A bar over the requests of a running task."""
         columns = (MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), _EndColumn(), TimeElapsedColumn())
