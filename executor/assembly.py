@@ -13,9 +13,10 @@ from executor.faults import FaultPoints
 from executor.intake import Intake
 from executor.lane import Lane
 from executor.life import TaskLife, Tools
-from executor.limiter import FixedLimit
+from executor.limiter import AdaptiveLimit
 from executor.models import ModelCatalog
 from executor.options import TEST_MODEL, ExecutorOptions, LimitOptions, ModelOptions, RetentionOptions
+from executor.quota import quota_of
 from executor.recorder import Recorder
 from executor.recovery import Recovery
 from executor.tasks import Task
@@ -62,8 +63,8 @@ class EngineParts:
 class Listener(Protocol):
     """Who is told what becomes of tasks, on the dispatch loop."""
 
-    def storage_failed(self, life: TaskLife, error: BaseException) -> None:
-        """What memory knew of a task is forgotten, and it is read again."""
+    async def storage_failed(self, life: TaskLife, error: BaseException) -> None:
+        """What memory knew of a task is forgotten; returns when it may be read again."""
         ...
 
     def restored(self, life: TaskLife) -> None:
@@ -82,12 +83,18 @@ def lanes_of(parts: EngineParts, client: Client) -> dict[str, Sequence[Lane]]:
 
 
 def _lanes(parts: EngineParts, client: Client, model: ModelOptions) -> Sequence[Lane]:
-    limit = model.initial_concurrency or model.max_concurrency
+    quota = quota_of(model.requests_per_minute, model.tokens_per_minute)
+    most, first = model.max_concurrency, model.initial_concurrency
     if model.name == TEST_MODEL:
-        return [Lane(model.name, TestModel(), FixedLimit(limit))]
+        return [Lane(model.name, TestModel(), AdaptiveLimit(most, first), quota)]
     key, size = parts.api_keys.get(model.name), parts.limits.response_bytes
     return [
-        Lane(model.name, HttpUpstream(client, url, key, size, streams=model.stream), FixedLimit(limit))
+        Lane(
+            model.name,
+            HttpUpstream(client, url, key, size, streams=model.stream),
+            AdaptiveLimit(most, first),
+            quota,
+        )
         for url in model.upstreams
     ]
 

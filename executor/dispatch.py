@@ -115,6 +115,9 @@ class Dispatcher:
                 self._wake_at(model, scheduler.next_due())
                 return
             self._start(lane, *chosen, now)
+        quota = self.lanes[model][0].quota
+        if quota is not None and (due := quota.opens_at(now)) > now:
+            self._wake_at(model, due)
 
     def _may_start(self) -> bool:
         return not self.paused and self._recorder.backlog < self._options.uncommitted_rows
@@ -163,13 +166,15 @@ class Dispatcher:
             if run.broken is None:
                 verdict = judge(answer, run.task.endpoint, self._clock)
                 first = None if isinstance(answer, NoAnswer) else answer.first_token_seconds
-                kept = self._decide(Attempt(lane, run, request, verdict, begun, ended, first))
+                attempt = Attempt(lane, run, request, verdict, begun, ended, first)
+                lane.learn(attempt)
+                kept = self._decide(attempt)
         except Exception as error:  # a fault of ours: this task alone is read again
             log.exception("%s line %d: an attempt failed inside", run.task.id, request.line_no)
             run.fail(error)
         finally:
             self._bytes -= 0 if kept else request.size
-            lane.limit.ended()
+            lane.ended(time.monotonic())
             run.attempts.discard(task)
             self.schedulers[lane.model].ended(run, time.monotonic() - begun, finished=not kept)
             if not run.attempts:

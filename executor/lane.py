@@ -6,7 +6,8 @@ from datetime import datetime
 import msgspec
 
 from executor.answers import Verdict
-from executor.limiter import FixedLimit
+from executor.limiter import AdaptiveLimit
+from executor.quota import Quota
 from executor.request import Request
 from executor.run import TaskRun
 from executor.upstream import Upstream
@@ -21,7 +22,9 @@ class Lane:
 
     model: str
     upstream: Upstream
-    limit: FixedLimit
+    limit: AdaptiveLimit
+    quota: Quota | None = None
+    """What all upstreams of the model may be asked for in a minute; none if that is not limited."""
     down_since: datetime | None = None
     """The beginning of an outage; none while it is up."""
     last_success: float = float("-inf")
@@ -39,22 +42,48 @@ class Lane:
         """Whether requests go to it."""
         return self.down_since is None
 
+    def held_at(self, now: float) -> bool:
+        """Whether its model's requests or tokens per minute are used up."""
+        return self.quota is not None and self.quota.opens_at(now) > now
+
     def open_at(self, now: float, trial_seconds: float) -> bool:
         """Whether a request may start: there is room, or it is down and the time for a trial has come."""
-        if self.up:
+        if self.quota is not None and self.held_at(now):
+            return False
+        if self.down_since is None:
             return self.limit.free > 0
         return self.limit.in_flight == 0 and now - self.last_trial >= trial_seconds
 
     def started(self, now: float) -> None:
         """A request goes out."""
         self.limit.started()
-        if not self.up:
+        if self.quota is not None:
+            self.quota.started(now)
+        if self.down_since is not None:
             self.last_trial = now
+
+    def ended(self, now: float) -> None:
+        """A request came back, or was given up."""
+        self.limit.ended()
+        if self.quota is not None:
+            self.quota.ended(now)
 
     def succeeded(self, now: float) -> None:
         """A request succeeded: that proves more than a probe."""
         self.last_success = now
         self.down_since = None
+
+    def learn(self, attempt: "Attempt") -> None:
+        """How many requests it should have, from how it answered one that is still counted as under way."""
+        verdict, ended = attempt.verdict, attempt.ended
+        if verdict.kind == "success":
+            self.limit.answered(ended, ended - attempt.begun)
+            if self.quota is not None and verdict.usage is not None:
+                self.quota.spent(ended, verdict.usage.input_tokens + verdict.usage.output_tokens)
+        elif verdict.kind == "pushback":
+            self.limit.pushed_back(ended)
+        elif verdict.error_code == "timeout":
+            self.limit.timed_out(ended)
 
 
 class Attempt(msgspec.Struct, frozen=True, eq=False):

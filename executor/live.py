@@ -107,7 +107,8 @@ class LiveView:
         if len(outages) == len(lanes):
             return Waiting("outage", *max(outages))
         since = run.task.in_progress_at or run.task.created_at
-        return Waiting("rate_limit" if run.pushed_back else "queue", since)
+        limited = run.pushed_back or any(lane.held_at(time.monotonic()) for lane in lanes)
+        return Waiting("rate_limit" if limited else "queue", since)
 
     # -- for /metrics ------------------------------------------------------------------------------
 
