@@ -87,7 +87,7 @@ class Dispatcher:
     def review(self) -> None:
         """Finds out which tasks must go first to make their deadlines; to be called about once a second."""
         for scheduler in self.schedulers.values():
-            scheduler.review(self._clock())
+            scheduler.review(time.monotonic(), self._clock())
 
     def runs(self) -> list[TaskRun]:
         """Every task that takes part."""
@@ -176,7 +176,7 @@ class Dispatcher:
             self._bytes -= 0 if kept else request.size
             lane.ended(time.monotonic())
             run.attempts.discard(task)
-            self.schedulers[lane.model].ended(run, time.monotonic() - begun, finished=not kept)
+            self.schedulers[lane.model].ended(run, begun, time.monotonic(), finished=not kept)
             if not run.attempts:
                 run.quiet_since = self._clock()
             _say_if_over(run)

@@ -30,18 +30,17 @@ class Cost:
 
 
 class Usage:
-    """How many requests are under way on average, of regular looks at it; idle time doesn't count."""
+    """How many requests are under way on average while there are any to do."""
 
     def __init__(self) -> None:
         self._looks = 0
         self.average = 0.0
         """Requests; the latest looks count most."""
 
-    def look(self, in_flight: int) -> None:
-        """So many are under way now."""
-        if in_flight:
-            self._looks += 1
-            self.average += (in_flight - self.average) / min(self._looks, _REMEMBERED)
+    def look(self, in_flight: float) -> None:
+        """So many were under way, on average since the last look."""
+        self._looks += 1
+        self.average += (in_flight - self.average) / min(self._looks, _REMEMBERED)
 
 
 def would_miss(requests: int, seconds_per_request: float, places: float, seconds_left: float) -> bool:

@@ -13,8 +13,8 @@ from executor.request import Request
 from executor.run import TaskRun
 from executor.shares import Shares
 
-_OVERTAKEN_MOST = 3
-"""After so many requests that went first, one goes by equal shares, so that nobody stands still."""
+_FIRST_TO_REST = 3.0
+"""Who goes first gets at most so many times the room of all that goes by equal shares: nobody stands still."""
 _REVIEWED_AT_ONCE = 500
 
 
@@ -28,7 +28,8 @@ class Scheduler:
         self._urgent: Shares | None = None
         """The tasks among them that would miss their deadline with an equal share, if there are any."""
         self._hurried: set[TaskRun] = set()
-        self._overtaken = 0
+        self._ahead = 0.0
+        """Seconds of requests that went first, less what the rest had for them; above 0 it's the rest's turn."""
         self._later: list[tuple[float, int, TaskRun]] = []
         """When requests that wait for their next attempt are due."""
         self._again: dict[TaskRun, None] = {}
@@ -36,6 +37,10 @@ class Scheduler:
         self._order = itertools.count()
         self._to_review: deque[TaskRun] = deque()
         self._in_flight = 0
+        self._request_seconds = 0.0
+        """How long requests were under way, in sum, until `_counted` and since the last review."""
+        self._counted = 0.0
+        self._reviewed: float | None = None
         self._usage = Usage()
         self._last_cost = Cost()
         """What the requests of the task take that ended one last: the best guess for a new task."""
@@ -81,17 +86,20 @@ class Scheduler:
             return self._next_again(now)
         if self._urgent is None:
             return self._next_of(self._shares, now)
-        if self._overtaken < _OVERTAKEN_MOST and (chosen := self._next_of(self._urgent, now)) is not None:
-            self._overtaken += 1
+        if self._ahead <= 0 and (chosen := self._next_of(self._urgent, now)) is not None:
+            self._ahead += self._cost_of(chosen[0])
             return chosen
-        self._overtaken = 0
-        return self._next_of(self._shares, now)
+        if (chosen := self._next_of(self._shares, now)) is not None:
+            cost = _FIRST_TO_REST * self._cost_of(chosen[0])
+            self._ahead = max(self._ahead - cost, -cost)
+        return chosen
 
-    def ended(self, run: TaskRun, seconds: float, *, finished: bool) -> None:
-        """A request is no longer under way after so many seconds; `finished` if it needs no other attempt."""
+    def ended(self, run: TaskRun, begun: float, now: float, *, finished: bool) -> None:
+        """A request that began at `begun` is no longer under way; `finished` if it needs no other attempt."""
+        seconds = now - begun
         run.cost.attempt(seconds, finished=finished)
         self._last_cost = run.cost
-        self._in_flight -= 1
+        self._count(-1, now)
         self._shares.ended(run, seconds)
         if self._urgent is not None:
             self._urgent.ended(run, seconds)
@@ -102,7 +110,7 @@ class Scheduler:
         while (run := shares.first()) is not None:
             request = run.next_request(now, fresh=True)
             if request is not None:
-                self._started(run, shares)
+                self._started(run, now, shares)
                 return run, request
             self._shares.rest(run)
             if self._urgent is not None:
@@ -115,16 +123,21 @@ class Scheduler:
             run = next(iter(self._again))
             request = run.next_request(now, fresh=False)
             if request is not None:
-                self._started(run, None)
+                self._started(run, now, None)
                 return run, request
             del self._again[run]
         return None
 
-    def _started(self, run: TaskRun, turn: Shares | None) -> None:
-        self._in_flight += 1
+    def _started(self, run: TaskRun, now: float, turn: Shares | None) -> None:
+        self._count(1, now)
         self._shares.started(run, in_turn=turn is self._shares)
         if self._urgent is not None:
             self._urgent.started(run, in_turn=turn is self._urgent)
+
+    def _count(self, more: int, now: float) -> None:
+        self._request_seconds += self._in_flight * (now - self._counted)
+        self._counted = now
+        self._in_flight += more
 
     # -- requests that wait for their next attempt -----------------------------------------------------
 
@@ -148,12 +161,15 @@ class Scheduler:
 
     # -- deadlines -------------------------------------------------------------------------------------
 
-    def review(self, at: datetime) -> None:
+    def review(self, now: float, at: datetime) -> None:
         """Finds out which tasks would miss their deadline; of very many, each time only some.
 
         To be called about once a second.
         """
-        self._usage.look(self._in_flight)
+        self._count(0, now)
+        if self._reviewed is not None and now > self._reviewed and (self._in_flight or self._shares.waiting):
+            self._usage.look(self._request_seconds / (now - self._reviewed))
+        self._reviewed, self._request_seconds = now, 0.0
         for _ in range(min(len(self._to_review), _REVIEWED_AT_ONCE)):
             run = self._to_review.popleft()
             if run in self._runs:
@@ -161,7 +177,7 @@ class Scheduler:
                 self._judge(run, at)
 
     def _judge(self, run: TaskRun, at: datetime) -> None:
-        cost = run.cost.seconds or self._last_cost.seconds
+        cost = self._cost_of(run)
         part = self._shares.part_of(run)
         if not cost or part is None:
             return  # nothing is known yet, or there is nothing that could go first
@@ -171,6 +187,9 @@ class Scheduler:
             self._hurry(run)
         else:
             self._calm(run)
+
+    def _cost_of(self, run: TaskRun) -> float:
+        return run.cost.seconds or self._last_cost.seconds
 
     def _hurry(self, run: TaskRun) -> None:
         if run not in self._hurried:

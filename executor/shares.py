@@ -150,6 +150,11 @@ class Shares:
     def __contains__(self, run: TaskRun) -> bool:
         return run in self._seats
 
+    @property
+    def waiting(self) -> bool:
+        """Whether any task has something to start."""
+        return self._turns.waiting > 0
+
     def add(self, run: TaskRun, in_flight: int = 0) -> None:
         """A task takes part, with something to start, and so many requests under way already."""
         workspace_id = run.task.workspace_id
