@@ -42,6 +42,7 @@ class Sketch:
     scale: Scale = plain
     unit: str = ""
     bars: bool = False
+    bands: bool = False
     blank: str = "No calls in this period"
 
 
@@ -86,12 +87,12 @@ SKETCHES = (
         blank="No call was rate limited or filtered",
     ),
     Sketch(
-        "duration", "performance", "Call duration", "succeeded calls", _spread("duration_ms"), seconds, " s",
+        "duration", "performance", "Call duration", "succeeded calls", _spread("duration_ms"), seconds, " s", bands=True,
         blank="No call succeeded in this period",
     ),
     Sketch(
         "first_token", "performance", "Time to first token", "streamed calls",
-        _spread("first_token_ms"), seconds, " s", blank=_NO_STREAM,
+        _spread("first_token_ms"), seconds, " s", bands=True, blank=_NO_STREAM,
     ),
     Sketch(
         "throughput", "performance", "Requests per minute", "while tasks ran",
@@ -140,7 +141,7 @@ def _chart(
         )
         for field, name, color, dash in sketch.lines
     ]
-    draw = figures.stacked_bars if sketch.bars else figures.lines
+    draw = figures.stacked_bars if sketch.bars else figures.bands if sketch.bands else figures.lines
     return Chart(
         key=sketch.key,
         title=sketch.title,
@@ -177,7 +178,12 @@ def cost_chart(
     if rest:
         columns["other"] = [sum((models[m][i] for m in rest), Decimal(0)) for i in range(len(days))]
     series = [
-        Series(name, [float(v) for v in values], theme.series[i])
+        Series(
+            name,
+            [float(v) for v in values],
+            theme.series[i],
+            exact=[f"{currency} {writing.exact(v)}" for v in values],
+        )
         for i, (name, values) in enumerate(columns.items())
     ]
     return Chart(

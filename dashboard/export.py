@@ -15,8 +15,8 @@ def exported(services: ConsoleServices, access: Access, kind: str, asked: Mappin
         access,
         ExportRequest(
             kind=kind,
-            format=asked.get("format", "csv"),
-            profile=asked.get("profile", "machine"),
+            format=asked.get("format"),
+            profile=asked.get("profile"),
             workspace_id=asked.get("workspace") or None,
             period=asked.get("period"),
         ),

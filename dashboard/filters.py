@@ -20,6 +20,7 @@ PRESETS = (
     ("now-15d", "Last 15 days"),
 )
 PRECISIONS = ("minute", "hour", "day")
+SHORT = timedelta(hours=6)
 _RELATIVE = re.compile(r"now(?:-([0-9]{1,6})([smhdw]))?")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -133,7 +134,7 @@ class PeriodView:
             zone=address.get("zone", zone),
             workspace=address.get("workspace") or None,
             model=model or monitored,
-            precision=precision if precision in PRECISIONS else default_precision(start),
+            precision=precision if precision in PRECISIONS else default_precision(start, address.get("to")),
         )
 
     @property
@@ -168,11 +169,20 @@ class BillingView:
         )
 
 
-def default_precision(start: str) -> str:
-    """The precision that suits a relative period: about 60 to 360 points."""
+def default_precision(start: str, end: str = "") -> str:
+    """The precision that suits a period: minutes up to six hours back or between two dates, else hours."""
     found = _RELATIVE.fullmatch(start)
-    hourly = found is not None and found[2] == "h" and int(found[1] or 0) <= 6
-    return "minute" if hourly or (found is not None and found[2] in ("m", "s")) else "hour"
+    if found is None:
+        return "minute" if _span(start, end) <= SHORT else "hour"
+    hourly = found[2] == "h" and int(found[1] or 0) <= 6
+    return "minute" if hourly or found[2] in ("m", "s") else "hour"
+
+
+def _span(start: str, end: str) -> timedelta:
+    try:
+        return datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    except (ValueError, TypeError):  # one is relative, or only one has an offset
+        return timedelta.max
 
 
 def moment_of(text: str, now: datetime, zone: ZoneInfo, name: str) -> datetime:

@@ -116,7 +116,7 @@ def period_fields(start: str, end: str, preset: str, zone: str) -> list[Part]:
 # -- figures of a page -----------------------------------------------------------------------------
 
 
-def card(label: str, metric: str, value: Any, shown: str, note: Part = "", **more: Any) -> html.Div:
+def card(label: str, metric: str, value: Any, shown: Part, note: Part = "", **more: Any) -> html.Div:
     """One figure: the exact value is in data-value, the written one is seen."""
     figure = html.Div(
         shown, className="v", title=writing.exact(value), **data(metric=metric, value=value, **more)
@@ -124,15 +124,19 @@ def card(label: str, metric: str, value: Any, shown: str, note: Part = "", **mor
     return html.Div([html.Div(label, className="k"), figure, html.Div(note, className="d")], className="card")
 
 
+def money_card(label: str, metric: str, value: Any, currency: str | None, note: Part = "") -> html.Div:
+    """A card of an amount: its currency small before it, and both on one line."""
+    code = [html.Span(currency, className="cur"), " "] if currency else []
+    shown = html.Span([*code, writing.money(value)], className="money")
+    return card(label, metric, value, shown, note, currency=currency or "")
+
+
 def money_cards(
     label: str, metric: str, amounts: Sequence[tuple[str | None, Any]], note: Part = ""
 ) -> list[html.Div]:
     """A card for each currency, since amounts of two can't be added."""
     rows = amounts or [(None, Decimal(0))]
-    return [
-        card(label, metric, value, writing.money(value, code), note, currency=code or "")
-        for code, value in rows
-    ]
+    return [money_card(label, metric, value, code, note) for code, value in rows]
 
 
 def cards(*figures: Part) -> html.Div:

@@ -47,7 +47,10 @@ def duration(milliseconds: Any) -> str:
 
 
 def money(amount: Any, currency: str | None = None) -> str:
-    """To the cent; an amount below a cent keeps two figures, so that it isn't written as nothing."""
+    """To the cent; an amount below a cent keeps two figures, so that it isn't written as nothing.
+
+    Currency and number are kept on one line by a space that does not break.
+    """
     if amount is None:
         return NONE
     exact = Decimal(str(amount))
@@ -55,7 +58,7 @@ def money(amount: Any, currency: str | None = None) -> str:
     if exact and abs(exact) < CENT:
         step = Decimal(1).scaleb(exact.adjusted() - 1)
     text = f"{exact.quantize(step, ROUND_HALF_EVEN):,f}"
-    return f"{currency} {text}" if currency else text
+    return f"{currency}\u00a0{text}" if currency else text
 
 
 def exact(value: Any) -> str:

@@ -226,5 +226,26 @@
     const within = $(stood.place), next = within && alike(within, stood.element)[stood.nth];
     if (next) next.focus({ preventScroll: true });
   }
-  new MutationObserver(() => { mark(); stand(); }).observe(document.body, { childList: true, subtree: true });
+  // ---- dragging over a chart of Monitor makes that the period -------------------------------------------
+  function zoomable() {
+    for (const plot of all("[data-zoom] .js-plotly-plot")) {
+      if (plot.dataset.follows || !plot.on) continue;
+      plot.dataset.follows = "yes";
+      plot.on("plotly_relayout", (change) => zoom(plot, change["xaxis.range[0]"], change["xaxis.range[1]"]));
+    }
+  }
+  function zoom(plot, from, to) {
+    if (!from || !to) return;
+    const within = plot.closest("[data-zoom]").dataset;
+    const second = (moment) => { const [day, time = ""] = String(moment).split(" "); return day + "T" + (time + "00:00:00".slice(time.length)).slice(0, 8); };
+    const first = [second(from), within.start].sort()[1], last = [second(to), within.end].sort()[0];
+    if (first >= last) return;
+    const query = new URLSearchParams(location.search);
+    query.delete("precision"); // the one that suits the shorter period
+    query.set("from", first);
+    query.set("to", last);
+    go(location.pathname + "?" + query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/"));
+  }
+
+  new MutationObserver(() => { mark(); stand(); zoomable(); }).observe(document.body, { childList: true, subtree: true });
 })();

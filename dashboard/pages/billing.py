@@ -225,7 +225,7 @@ def _lines(services: ConsoleServices, viewer: Viewer, shown: BillingView, addres
     table = parts.table("Ledger lines", LINE_COLUMNS, drawn)
     return html.Div(
         [
-            parts.panel("Ledger", table, note="exact amounts, newest first"),
+            html.Div(parts.panel("Ledger", table, note="exact amounts, newest first"), className="tight"),
             html.Nav(links, className="pages", **{"aria-label": "Pages of the ledger"}) if links else None,
         ]
     )

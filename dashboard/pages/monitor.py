@@ -11,6 +11,7 @@ from dashboard.pages.observation import filter_bar
 from dashboard.parts import Column
 from dashboard.reading import Json, failures, statistics, trend
 from dashboard.services import ConsoleServices
+from dashboard.trends import change, noted, totals_before
 from dashboard.viewer import Viewer
 
 ERROR_COLUMNS = (
@@ -32,7 +33,11 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         "Precision", "precision", [(p, p.capitalize()) for p in PRECISIONS], view.precision
     )
     return [
-        parts.head(view.model or "", "Counted when a task ends, at that moment.", above=above),
+        parts.head(
+            view.model or "",
+            "Counted when a task ends, at that moment. Drag over a chart to look closer.",
+            above=above,
+        ),
         filter_bar(services, viewer, address, precision),
     ]
 
@@ -41,14 +46,21 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     """Cards, the two groups of charts, and the failures."""
     view = PeriodView.of(address, viewer.zone_name)
     totals = statistics(services, viewer, view)["totals"]
-    points = trend(services, viewer, view)["data"]
+    answer = trend(services, viewer, view)
+    points = answer["data"]
     charts = charts_of(points, view.precision, viewer.theme)
     return [
-        _cards(totals),
-        html.H2("Call statistics"),
-        _grid([c for c in charts if c.group == "calls"], address),
-        html.H2("Performance metrics"),
-        _grid([c for c in charts if c.group == "performance"], address),
+        _cards(totals, totals_before(services, viewer, view) or {}),
+        html.Div(
+            [
+                html.H2("Call statistics"),
+                _grid([c for c in charts if c.group == "calls"], address),
+                html.H2("Performance metrics"),
+                _grid([c for c in charts if c.group == "performance"], address),
+            ],
+            # What is dragged over on a chart becomes the period; it can't leave this one.
+            **parts.data(zoom="", start=answer["start"][:19], end=answer["end"][:19]),
+        ),
         html.H2("Failure details"),
         _failures(failures(services, viewer, view)["data"]),
     ]
@@ -64,46 +76,22 @@ def _grid(charts: list[Any], address: Address) -> html.Div:
     return html.Div(drawn, className="two")
 
 
-def _cards(totals: Json) -> html.Div:
+def _cards(totals: Json, before: Json) -> html.Div:
     p50, p99 = writing.duration(totals["p50_duration_ms"]), writing.duration(totals["p99_duration_ms"])
-    failed = writing.plural(totals["failed"], "failure")
+
+    def figure(label: str, metric: str, write: Any, note: str, good: str | None = None) -> html.Div:
+        changed = change(totals[metric], before.get(metric), good=good)
+        return parts.card(label, metric, totals[metric], write(totals[metric]), noted(note, changed))
+
     return parts.cards(
-        parts.card(
-            "Calls",
-            "calls",
-            totals["calls"],
-            writing.count(totals["calls"]),
-            f"by {writing.plural(totals['tasks'], 'task')}",
+        figure("Calls", "calls", writing.count, f"by {writing.plural(totals['tasks'], 'task')}"),
+        figure(
+            "Failure rate", "failure_rate", writing.share, writing.plural(totals["failed"], "failure"), "down"
         ),
-        parts.card(
-            "Failure rate",
-            "failure_rate",
-            totals["failure_rate"],
-            writing.share(totals["failure_rate"]),
-            failed,
-        ),
-        parts.card(
-            "p95 duration",
-            "p95_duration_ms",
-            totals["p95_duration_ms"],
-            writing.duration(totals["p95_duration_ms"]),
-            f"p50 {p50} · p99 {p99}",
-        ),
-        parts.card(
-            "First token",
-            "avg_first_token_ms",
-            totals["avg_first_token_ms"],
-            writing.duration(totals["avg_first_token_ms"]),
-            "average of streamed calls",
-        ),
-        parts.card("Tokens", "total_tokens", totals["total_tokens"], writing.compact(totals["total_tokens"])),
-        parts.card(
-            "Rate limited",
-            "rate_limited",
-            totals["rate_limited"],
-            writing.count(totals["rate_limited"]),
-            "calls with a 429",
-        ),
+        figure("p95 duration", "p95_duration_ms", writing.duration, f"p50 {p50} · p99 {p99}", "down"),
+        figure("First token", "avg_first_token_ms", writing.duration, "average of streamed calls", "down"),
+        figure("Tokens", "total_tokens", writing.compact, ""),
+        figure("Rate limited", "rate_limited", writing.count, "calls with a 429", "down"),
     )
 
 

@@ -11,10 +11,12 @@ from dashboard.filters import Address, PeriodView, monitor_href
 from dashboard.parts import Column
 from dashboard.reading import Json, money_of, statistics, workspace_names
 from dashboard.services import ConsoleServices
+from dashboard.trends import SECOND, STEPS, change, noted, spark, totals_before
 from dashboard.viewer import Viewer
 
 COLUMNS = (
     Column("Model and workspace", sort="model"),
+    Column("Trend"),
     Column("Calls", number=True, sort="calls"),
     Column("Failed", number=True, sort="failed"),
     Column("Failure rate", number=True, sort="failure_rate"),
@@ -54,24 +56,31 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     """Cards and the table of all models."""
     view = PeriodView.of(address, viewer.zone_name)
     answer = statistics(services, viewer, view)
-    rows = answer["data"]
+    rows, cards = answer["data"], _cards(answer, totals_before(services, viewer, view) or {})
     if not rows:
         hint = "Statistics are dated by the end of a task: choose a longer period, or wait for a task to end."
         return [
-            _cards(answer),
+            cards,
             html.Div(parts.empty("No task ended in this period", hint), className="panel"),
         ]
     names = workspace_names(services, viewer.access)
+    trends = _trends(services, viewer, view)
     drawn = [
         line
         for group in sorted_groups(
             rows, address.get("sort", DEFAULT_SORT), lambda m: _total(services, viewer, view, m)
         )
-        for line in _group_rows(group, names, address)
+        for line in _group_rows(group, names, address, trends)
     ]
     ordered = address.with_(sort=address.get("sort", DEFAULT_SORT))
     table = parts.table("All models", COLUMNS, drawn, ordered)
-    return [_cards(answer), html.Section(table, className="panel", **{"aria-label": "All models"})]
+    return [cards, html.Section(table, className="panel tight", **{"aria-label": "All models"})]
+
+
+def _trends(services: ConsoleServices, viewer: Viewer, view: PeriodView) -> dict[str, Any]:
+    start, end = view.bounds(viewer.now, viewer.zone(view.zone))
+    calls = services.glance.calls(viewer.access, start, end + SECOND, STEPS, view.workspace)
+    return {model: spark(values, model, viewer.theme) for model, values in calls.items()}
 
 
 def _total(services: ConsoleServices, viewer: Viewer, view: PeriodView, model: str) -> Json:
@@ -107,7 +116,9 @@ def amounts_of(row: Json, field: str) -> list[tuple[str | None, Decimal]]:
     return [(row["currency"], Decimal(str(row[field])))] if row["currency"] else []
 
 
-def _group_rows(group: list[Json], names: Mapping[str, str], address: Address) -> list[html.Tr]:
+def _group_rows(
+    group: list[Json], names: Mapping[str, str], address: Address, trends: Mapping[str, Any]
+) -> list[html.Tr]:
     first, rest = group[0], group[1:]
     where = names.get(first["workspace_id"] or "", "") if not rest else writing.plural(len(rest), "part")
     lead = parts.row(
@@ -118,6 +129,7 @@ def _group_rows(group: list[Json], names: Mapping[str, str], address: Address) -
                 [html.Div(first["model"], className="name"), html.Div(where, className="note")],
                 first["model"],
             ),
+            parts.cell("trend", trends.get(first["model"])),
             *_figures(first),
             parts.cell("monitor", _monitor(first["model"], address), number=True),
         ],
@@ -129,7 +141,7 @@ def _part_row(row: Json, names: Mapping[str, str]) -> html.Tr:
     place = names.get(row["workspace_id"], row["workspace_id"])
     label = [html.Span(place, className="note"), html.Span(f" {row['currency'] or ''}", className="note")]
     identity = f"{row['model']} {row['workspace_id']} {row['currency'] or ''}".strip()
-    cells = [parts.cell("workspace_id", label, row["workspace_id"]), *_figures(row), html.Td()]
+    cells = [parts.cell("workspace_id", label, row["workspace_id"]), html.Td(), *_figures(row), html.Td()]
     return parts.row(identity, cells, "part")
 
 
@@ -171,40 +183,39 @@ def _money_cell(row: Json, field: str) -> html.Td:
     return parts.cell(field, shown, exact, number=True)
 
 
-def _cards(answer: Json) -> html.Div:
+def _cards(answer: Json, before: Json) -> html.Div:
     totals, rows = answer["totals"], answer["data"]
     models, places = len({r["model"] for r in rows}), len({r["workspace_id"] for r in rows})
-    charged = money_of(totals["amounts"], "amount")
     listed = ", ".join(writing.money(v, c) for c, v in money_of(totals["amounts"], "list_amount"))
     tokens = f"{writing.compact(totals['input_tokens'])} in · {writing.compact(totals['output_tokens'])} out"
-    rate = writing.share(totals["failure_rate"])
+    rate, p95 = writing.share(totals["failure_rate"]), writing.duration(totals["p95_duration_ms"])
+    by = f"by {writing.plural(totals['tasks'], 'task')}"
+
+    def figure(label: str, metric: str, write: Any, note: str, good: str | None = None) -> html.Div:
+        changed = change(totals[metric], before.get(metric), good=good)
+        return parts.card(label, metric, totals[metric], write(totals[metric]), noted(note, changed))
+
     return parts.cards(
         parts.card(
             "Models", "models", models, writing.count(models), f"in {writing.plural(places, 'workspace')}"
         ),
-        parts.card(
-            "Calls",
-            "calls",
-            totals["calls"],
-            writing.count(totals["calls"]),
-            f"by {writing.plural(totals['tasks'], 'task')}",
-        ),
-        parts.card(
-            "Failures", "failed", totals["failed"], writing.count(totals["failed"]), f"{rate} of calls"
-        ),
-        _duration_card(
-            "Average duration",
-            "avg_duration_ms",
-            totals,
-            f"p95 {writing.duration(totals['p95_duration_ms'])}",
-        ),
-        _duration_card("First token", "avg_first_token_ms", totals, "of streamed calls"),
-        parts.card(
-            "Tokens", "total_tokens", totals["total_tokens"], writing.compact(totals["total_tokens"]), tokens
-        ),
-        parts.money_cards("Charged", "amount", charged, f"real time {listed}" if listed else ""),
+        figure("Calls", "calls", writing.count, by),
+        figure("Failures", "failed", writing.count, f"{rate} of calls", "down"),
+        figure("Average duration", "avg_duration_ms", writing.duration, f"p95 {p95}", "down"),
+        figure("First token", "avg_first_token_ms", writing.duration, "of streamed calls", "down"),
+        figure("Tokens", "total_tokens", writing.compact, tokens),
+        _charged(totals, before, f"real time {listed}" if listed else ""),
     )
 
 
-def _duration_card(label: str, metric: str, totals: Json, note: str) -> html.Div:
-    return parts.card(label, metric, totals[metric], writing.duration(totals[metric]), note)
+def _charged(totals: Json, before: Json, note: str) -> list[html.Div]:
+    charged = money_of(totals["amounts"], "amount")
+    once = dict(money_of(before.get("amounts", []), "amount"))
+    if len(charged) != 1:
+        return parts.money_cards("Charged", "amount", charged, note)
+    currency, amount = charged[0]
+    return [
+        parts.money_card(
+            "Charged", "amount", amount, currency, noted(note, change(amount, once.get(currency)))
+        )
+    ]

@@ -110,14 +110,9 @@ def _money_cards(task: Task) -> list[Any]:
     if task.currency is None:
         return [parts.card("Charged", "amount", task.amount, "Free", "a free model")]
     return [
-        parts.card("At real-time price", "list_amount", at_list, writing.money(at_list, task.currency)),
-        parts.card("Charged", "amount", task.amount, writing.money(task.amount, task.currency)),
-        parts.card(
-            "Saved",
-            "discount_amount",
-            at_list - task.amount,
-            writing.money(at_list - task.amount, task.currency),
-        ),
+        parts.money_card("At real-time price", "list_amount", at_list, task.currency),
+        parts.money_card("Charged", "amount", task.amount, task.currency),
+        parts.money_card("Saved", "discount_amount", at_list - task.amount, task.currency),
     ]
 
 

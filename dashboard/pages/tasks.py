@@ -54,7 +54,7 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         return [html.Div(_nothing(view), className="panel")]
     rows = [task_row(services, viewer, task, names) for task in page.data]
     table = html.Section(
-        parts.table("Tasks", COLUMNS, rows), className="panel tasks", **{"aria-label": "Tasks"}
+        parts.table("Tasks", COLUMNS, rows), className="panel tasks tight", **{"aria-label": "Tasks"}
     )
     return [table, _pages(address, view, page.data[-1].id if page.has_more else None)]
 

@@ -91,7 +91,7 @@ def test_many_models_are_summed_as_other() -> None:
 )
 def test_money_is_never_written_as_nothing(amount: str, shown: str) -> None:
     """To the cent, or two figures of what is less than a cent."""
-    assert writing.money(amount, "USD") == f"USD {shown}"
+    assert writing.money(amount, "USD") == f"USD\u00a0{shown}"
 
 
 def test_exact_values_are_never_scientific() -> None:
