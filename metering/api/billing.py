@@ -7,10 +7,9 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from metering.access import Access
-from metering.api.billing_shapes import ChargeList, ListedPrices, Manifest, Summary
-from metering.exports import ExportRequest, Exports
-from metering.exports.columns import KINDS as EXPORT_KINDS
-from metering.exports.formats import FORMATS
+from metering.api.billing_shapes import ChargeList, FocusSchema, ListedPrices, Manifest, Summary
+from metering.exports import FORMATS, ExportRequest, Exports, focus_schema
+from metering.exports import KINDS as EXPORT_KINDS
 from metering.ledger import GROUPS, KINDS, MAX_LIMIT, ChargeFilter, Ledger, SummaryFilter
 from metering.pages import Page
 from metering.price_list import PriceList
@@ -37,11 +36,19 @@ End = Annotated[str | None, Query(description=f"Last second: {_MOMENT}")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 After = Annotated[str | None, Query(description="The last id of the page before.")]
 Kind = Annotated[str, Path(json_schema_extra={"enum": list(EXPORT_KINDS)})]
-Format = Annotated[str, _choice(tuple(dict.fromkeys(name for name, _ in FORMATS)), "The file's format.")]
-Profile = Annotated[
-    str,
+_OFFERED = "; ".join(f"{name}: {', '.join(kind.formats)}" for name, kind in EXPORT_KINDS.items())
+Format = Annotated[
+    str | None,
     _choice(
-        tuple(dict.fromkeys(name for _, name in FORMATS)), "`spreadsheet` (csv only): safe to open in one."
+        tuple(dict.fromkeys(name for name, _ in FORMATS)),
+        f"The file's format; by kind, the first unasked: {_OFFERED}.",
+    ),
+]
+Profile = Annotated[
+    str | None,
+    _choice(
+        tuple(dict.fromkeys(name for _, name in FORMATS)),
+        "Of csv `machine` unless asked, or `spreadsheet`: safe to open in one, as xlsx always is.",
     ),
 ]
 
@@ -101,8 +108,8 @@ def _add_prices(routes: APIRouter, prices: PriceList) -> None:
 
 def _export_request(
     kind: Kind,
-    format: Format = "csv",  # noqa: A002  (its name in the API)
-    profile: Profile = "machine",
+    format: Format = None,  # noqa: A002  (its name in the API)
+    profile: Profile = None,
     workspace_id: WorkspaceId = None,
     period: Period = None,
     start: Start = None,
@@ -139,6 +146,12 @@ def _add_exports(routes: APIRouter, exports: Exports) -> None:
         }
         closing = BackgroundTask(made.content.close)
         return StreamingResponse(made.pieces(), 200, headers, made.media_type, closing)
+
+    @routes.get(
+        "/exports/focus/schema", response_model=FocusSchema, summary="The columns of the FOCUS export"
+    )
+    def schema() -> Response:
+        return JSONResponse(focus_schema())
 
     @routes.get("/exports/{kind}/manifest", response_model=Manifest, summary="What an export holds")
     def manifest(request: Request, asked: Asked) -> Response:

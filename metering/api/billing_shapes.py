@@ -153,3 +153,22 @@ class Manifest(BaseModel):
     rows: int
     bytes: int
     sha256: str
+
+
+class FocusColumn(BaseModel):
+    """One column of the FOCUS export."""
+
+    ColumnName: str
+    DataType: Literal["STRING", "DECIMAL", "DATETIME", "JSON"]
+    NumericPrecision: int | None = None
+    NumberScale: int | None = None
+    StringEncoding: str | None = None
+
+
+class FocusSchema(BaseModel):
+    """The schema metadata of FOCUS 1.2."""
+
+    SchemaId: str
+    FocusVersion: str
+    CreationDate: datetime
+    ColumnDefinition: list[FocusColumn]

@@ -8,24 +8,31 @@ from typing import Any, BinaryIO
 
 from metering.access import Access
 from metering.clock import Clock
-from metering.errors import InvalidParameter
-from metering.exports.columns import KINDS
-from metering.exports.formats import FORMATS, Format
-from metering.ledger import charge_json, span_values
+from metering.errors import InvalidParameter, NotFound
+from metering.exports.formats import Format
+from metering.exports.kinds import FORMATS, KINDS, Kind
+from metering.exports.sources import Asked
+from metering.exports.workbook import check_rows
+from metering.ledger import span_values
 from metering.options import BillingOptions
-from metering.ranges import EARLIEST, LATEST, Range, month_or_range
+from metering.ranges import EARLIEST, LATEST, Range, month, month_or_range
+from metering.statements import Statements, require_period
 from metering.store import Reader, Store
 
 PIECE_BYTES = 1 << 18
+LONGEST_SECONDS = 3600.0
+"""How long an export may read: far longer than a question of the API, since it may be of years."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """Which file of which part of the ledger. A period, or a range of `recorded_at`, must be given."""
+    """Which file of which part of the ledger. A period, or a range of the moment of entry, must be given."""
 
     kind: str
-    format: str = "csv"
-    profile: str = "machine"
+    format: str | None = None
+    """None is the kind's first."""
+    profile: str | None = None
+    """None is the format's first."""
     workspace_id: str | None = None
     period: str | None = None
     start: str | None = None
@@ -57,23 +64,26 @@ class Exports:
     """Writes exports to the data folder's `tmp`, in constant memory."""
 
     def __init__(self, store: Store, billing: BillingOptions, clock: Clock) -> None:
-        self._store, self._zone, self._clock = store, billing.zone, clock
+        self._store, self._billing, self._clock = store, billing, clock
+        self._statements = Statements(store, billing)
 
     def write(self, access: Access, request: ExportRequest) -> Export:
         """Makes a file of what the caller may see; the same ledger gives the same bytes.
 
-        Refused (400): an unknown kind, format or profile, and a range that is none.
+        Refused: an unknown kind, format or profile, a range that is none, more rows than the format
+        takes (400); an unknown workspace (404).
         """
-        form = _format_of(request)
-        span = month_or_range(request.period, request.start, request.end, zone=self._zone)
-        workspace_id = access.visible(request.workspace_id)
-        values = {"workspace_id": workspace_id, "zone": self._zone.key} | span_values(span)
+        kind, name, profile = _chosen(request)
+        form = FORMATS[name, profile]
+        asked = self._asked(access, request, kind)
         content = self._temporary()
         try:
-            with self._store.reading() as read:
-                batches = read.batches(f"exports.{request.kind}_{form.query}", **values)
-                rows = form.write(content, KINDS[request.kind], batches)
-                facts = _facts(read, values)
+            with self._store.reading(LONGEST_SECONDS) as read:
+                _check_workspace(read, request)
+                if name == "xlsx" and request.kind == "charges":
+                    check_rows(read.query("exports.charge_count", **asked.values)[0]["rows"])
+                rows = form.write(content, kind.columns, kind.rows_for(name)(read, asked))
+                facts = kind.facts(read, asked)
             size = content.tell()
             content.seek(0)
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
@@ -81,9 +91,10 @@ class Exports:
         except BaseException:
             content.close()
             raise
-        manifest = self._about(request, span, workspace_id) | facts
+        manifest = self._about(request.kind, name, profile, asked) | facts
         manifest |= {"rows": rows, "bytes": size, "sha256": sha256}
-        return Export(content, size, rows, sha256, form.media_type, _filename(request, span, form), manifest)
+        filename = _filename(request.kind, asked.span, form)
+        return Export(content, size, rows, sha256, form.media_type, filename, manifest)
 
     def manifest(self, access: Access, request: ExportRequest) -> dict[str, Any]:
         """What `write` says of its file: rows, tokens, amounts by currency, SHA-256, price ids."""
@@ -91,43 +102,49 @@ class Exports:
         export.content.close()
         return export.manifest
 
+    def _asked(self, access: Access, request: ExportRequest, kind: Kind) -> Asked:
+        zone = self._billing.zone
+        span = month_or_range(request.period, request.start, request.end, zone=zone)
+        if kind.by_month:
+            require_period(request.period)
+        workspace_id = access.visible(request.workspace_id)
+        values = {"workspace_id": workspace_id, "zone": zone.key} | span_values(span)
+        if request.kind == "events" and span.period is not None:
+            span_of_month = month(span.period, zone=zone)
+            values |= {"start": span_of_month.start, "end": span_of_month.end}
+        names = ("account_id", "account_name", "issuer_name")
+        values |= {name: getattr(self._billing, name) for name in names}
+        return Asked(span, self._statements, workspace_id, values)
+
     def _temporary(self) -> BinaryIO:
         folder = self._store.data_dir / "tmp"
         folder.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=folder)
 
-    def _about(self, request: ExportRequest, span: Range, workspace_id: str | None) -> dict[str, Any]:
+    def _about(self, kind: str, form: str, profile: str, asked: Asked) -> dict[str, Any]:
+        span = asked.span
         return {
             "object": "billing.export_manifest",
-            "kind": request.kind,
-            "format": request.format,
-            "profile": request.profile,
-            "workspace_id": workspace_id,
+            "kind": kind,
+            "format": form,
+            "profile": profile,
+            "workspace_id": asked.workspace_id,
             "period": span.period,
             "start": None if span.start == EARLIEST else span.first,
             "end": None if span.end == LATEST else span.last,
-            "timezone": self._zone.key,
+            "timezone": self._billing.zone.key,
         }
 
 
-def _facts(read: Reader, values: dict[str, Any]) -> dict[str, Any]:
-    totals = read.query("exports.totals", **values)
-    money = ("currency", "list_amount", "discount_amount", "amount")
-    return {
-        "requests": sum(row["requests"] for row in totals),
-        "tokens": {name: sum(row[name] for row in totals) for name in ("input_tokens", "output_tokens")},
-        "amounts": [charge_json({name: row[name] for name in money}) for row in totals],
-        "price_ids": [row["price_id"] for row in read.query("exports.price_ids", **values)],
-    }
-
-
-def _format_of(request: ExportRequest) -> Format:
-    offered = list(dict.fromkeys(name for name, _ in FORMATS))
+def _chosen(request: ExportRequest) -> tuple[Kind, str, str]:
     _offered("kind", request.kind, list(KINDS))
-    _offered("format", request.format, offered)
-    profiles = [profile for name, profile in FORMATS if name == request.format]
-    _offered("profile", request.profile, profiles)
-    return FORMATS[request.format, request.profile]
+    kind = KINDS[request.kind]
+    form = kind.formats[0] if request.format is None else request.format
+    _offered("format", form, list(kind.formats))
+    profiles = [profile for name, profile in FORMATS if name == form and profile in kind.profiles]
+    profile = profiles[0] if request.profile is None else request.profile
+    _offered("profile", profile, profiles)
+    return kind, form, profile
 
 
 def _offered(param: str, value: str, names: list[str]) -> None:
@@ -136,8 +153,12 @@ def _offered(param: str, value: str, names: list[str]) -> None:
         raise InvalidParameter(said, param=param)
 
 
-def _filename(request: ExportRequest, span: Range, form: Format) -> str:
+def _check_workspace(read: Reader, request: ExportRequest) -> None:
+    wanted = request.workspace_id
+    if wanted is not None and not read.query("statements.customers", workspace_id=wanted):
+        raise NotFound("workspace", wanted, param="workspace_id")
+
+
+def _filename(kind: str, span: Range, form: Format) -> str:
     days = [f"{at:%Y%m%d}" for at in (span.start, span.end) if at not in (EARLIEST, LATEST)]
-    return (
-        "-".join(["nightrate", request.kind, *([span.period] if span.period else days)]) + f".{form.suffix}"
-    )
+    return "-".join(["nightrate", kind, *([span.period] if span.period else days)]) + f".{form.suffix}"

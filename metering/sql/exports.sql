@@ -1,49 +1,31 @@
--- Each kind twice: `_rows` with the types of a database, `_text` with money and moments as exact text.
--- name: charges_rows
+-- name: charge_count
+SELECT count(*) AS rows
+FROM charges
+WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
+    AND ($period::VARCHAR IS NULL OR period = $period)
+    AND recorded_at >= $start AND recorded_at < $end;
+
+-- name: charge_borders
+-- Moments that cut the entries into about equal parts; they need not be exact, and take no memory to find.
+SELECT approx_quantile(recorded_at, $shares::FLOAT[]) AS borders
+FROM charges
+WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
+    AND ($period::VARCHAR IS NULL OR period = $period)
+    AND recorded_at >= $start AND recorded_at < $end;
+
+-- name: charges
 SELECT charge_id, kind, corrects, task_id, workspace_id, api_key_id, model, sku, tier, mode,
     requests, quantity, list_unit_price, unit_price, list_amount, discount_amount, amount, currency,
     ended_at, recorded_at, period, price_id, reason, author_key_id
 FROM charges
 WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
     AND ($period::VARCHAR IS NULL OR period = $period)
-    AND recorded_at >= $start AND recorded_at < $end
-ORDER BY recorded_at, charge_id;
+    AND recorded_at >= $start AND recorded_at < $end;
 
--- name: charges_text
-SELECT charge_id, kind, corrects, task_id, workspace_id, api_key_id, model, sku, tier, mode,
-    requests, quantity,
-    rtrim(rtrim(list_unit_price::VARCHAR, '0'), '.') AS list_unit_price,
-    rtrim(rtrim(unit_price::VARCHAR, '0'), '.') AS unit_price,
-    rtrim(rtrim(list_amount::VARCHAR, '0'), '.') AS list_amount,
-    rtrim(rtrim(discount_amount::VARCHAR, '0'), '.') AS discount_amount,
-    rtrim(rtrim(amount::VARCHAR, '0'), '.') AS amount,
-    currency,
-    strftime(ended_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS ended_at,
-    strftime(recorded_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS recorded_at,
-    period, price_id, reason, author_key_id
-FROM charges
-WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
-    AND ($period::VARCHAR IS NULL OR period = $period)
-    AND charges.recorded_at >= $start AND charges.recorded_at < $end
-ORDER BY charges.recorded_at, charge_id;
-
--- name: usage_rows
+-- name: usage
 SELECT (ended_at AT TIME ZONE $zone)::DATE AS day, workspace_id, model, sku, currency,
     sum(requests)::BIGINT AS requests, sum(quantity)::BIGINT AS quantity,
     sum(list_amount) AS list_amount, sum(discount_amount) AS discount_amount, sum(amount) AS amount
-FROM charges
-WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
-    AND ($period::VARCHAR IS NULL OR period = $period)
-    AND recorded_at >= $start AND recorded_at < $end
-GROUP BY day, workspace_id, model, sku, currency
-ORDER BY day, workspace_id, model, sku, currency;
-
--- name: usage_text
-SELECT strftime(ended_at AT TIME ZONE $zone, '%Y-%m-%d') AS day, workspace_id, model, sku, currency,
-    sum(requests)::BIGINT AS requests, sum(quantity)::BIGINT AS quantity,
-    rtrim(rtrim(sum(list_amount)::VARCHAR, '0'), '.') AS list_amount,
-    rtrim(rtrim(sum(discount_amount)::VARCHAR, '0'), '.') AS discount_amount,
-    rtrim(rtrim(sum(amount)::VARCHAR, '0'), '.') AS amount
 FROM charges
 WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
     AND ($period::VARCHAR IS NULL OR period = $period)
@@ -71,3 +53,45 @@ WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
     AND ($period::VARCHAR IS NULL OR period = $period)
     AND recorded_at >= $start AND recorded_at < $end
 ORDER BY price_id;
+
+-- name: event_slices
+-- Where to cut the ended tasks so that about $rows events lie between two cuts.
+WITH moments AS (
+    SELECT ended_at AS at, sum(calls) AS calls
+    FROM task_rollups
+    WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
+        AND ended_at >= $start AND ended_at < $end
+    GROUP BY ended_at
+), counted AS (
+    SELECT at, (sum(calls) OVER (ORDER BY at) - calls) // $rows AS slice FROM moments
+)
+SELECT min(at) AS at FROM counted GROUP BY slice ORDER BY at;
+
+-- name: events
+SELECT e.task_id, e.line_no, e.custom_id, e.workspace_id, e.api_key_id, e.model, e.endpoint, e.outcome,
+    e.status_code, e.error_code, e.finish_reason, e.unmetered, e.attempts, e.rate_limited_attempts,
+    e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.thinking,
+    e.started_at, e.first_token_at, e.finished_at, e.duration_ms, e.first_token_ms, e.total_ms, e.upstream,
+    r.ended_at
+FROM request_events e JOIN task_rollups r ON r.task_id = e.task_id
+WHERE ($workspace_id::VARCHAR IS NULL OR r.workspace_id = $workspace_id)
+    AND r.ended_at >= $start AND r.ended_at < $end;
+
+-- name: event_totals
+-- Of the calls that are still kept. Their bill is in the ledger, whose rows these are not.
+SELECT count(*) AS requests,
+    coalesce(sum(e.input_tokens) FILTER (NOT e.unmetered), 0)::BIGINT AS input_tokens,
+    coalesce(sum(e.output_tokens) FILTER (NOT e.unmetered), 0)::BIGINT AS output_tokens
+FROM request_events e JOIN task_rollups r ON r.task_id = e.task_id
+WHERE ($workspace_id::VARCHAR IS NULL OR r.workspace_id = $workspace_id)
+    AND r.ended_at >= $start AND r.ended_at < $end;
+
+-- name: event_bill
+-- What the tasks of these calls were charged, corrections left out.
+SELECT currency, sum(list_amount) AS list_amount, sum(discount_amount) AS discount_amount, sum(amount) AS amount,
+    list_sort(list(DISTINCT price_id)) AS price_ids
+FROM charges
+WHERE kind = 'usage' AND ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
+    AND ended_at >= $start AND ended_at < $end
+GROUP BY currency
+ORDER BY currency;

@@ -1,13 +1,16 @@
-"""Exports from the data folder of a stopped service. Whoever can read the folder is its operator."""
+"""Exports and audits from the data folder of a stopped service. Whoever can read the folder is its operator."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from metering.access import ADMIN
+from metering.audit import Audit, AuditRequest
 from metering.clock import utc_now
 from metering.errors import Refused
 from metering.exports import Export, ExportRequest, Exports
+from metering.prices import PriceBook, PriceBookError
 from metering.store import Store, StoreError
 from nightrate.cli.download import save
 from nightrate.cli.failure import CliFailure, wrong_use
@@ -21,8 +24,8 @@ def export_stopped(
     """Writes the same file as the running service would; its rows and SHA-256."""
     request = ExportRequest(
         kind=kind,
-        format=asked["format"] or "csv",
-        profile=asked.get("profile") or "machine",
+        format=asked["format"],
+        profile=asked.get("profile"),
         workspace_id=asked["workspace_id"],
         period=asked["period"],
         start=asked["start"],
@@ -32,6 +35,21 @@ def export_stopped(
         export = _made(Exports(store, settings.billing, utc_now), request)
         save(screen, export.pieces(), export.size_bytes, target, "Exporting")
     return export.rows, export.sha256
+
+
+def audit_stopped(settings: Settings, asked: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
+    """The same lines as the running service would send; the result is stored for its metrics."""
+    try:
+        book = PriceBook.load(settings.billing.prices)
+    except PriceBookError as error:
+        raise CliFailure(str(error)) from error
+    with _store(settings) as store:
+        audit = Audit(store, settings.billing, settings.retention.event_days, book.has, utc_now)
+        try:
+            steps = audit.run(ADMIN, AuditRequest(**asked))
+        except Refused as error:
+            raise (CliFailure if error.status == 404 else wrong_use)(error.message) from error
+        yield from (step.as_json() for step in steps)
 
 
 def _made(exports: Exports, request: ExportRequest) -> Export:

@@ -137,9 +137,11 @@ def test_an_export_is_what_its_headers_and_its_manifest_say(
         ("summary?period=2026-11&end=1", 400, "period"),
         ("summary?period=2026-11&group_by=hour", 400, "group_by"),
         ("prices?limit=10001", 400, "limit"),
-        ("exports/focus?period=2026-11", 400, "kind"),
-        ("exports/focus/manifest?period=2026-11", 400, "kind"),
-        ("exports/charges?period=2026-11&format=xlsx", 400, "format"),
+        ("exports/bills?period=2026-11", 400, "kind"),
+        ("exports/bills/manifest?period=2026-11", 400, "kind"),
+        ("exports/charges?period=2026-11&format=xml", 400, "format"),
+        ("exports/events?period=2026-11&format=xlsx", 400, "format"),
+        ("exports/ledger?start=0&end=1", 400, "period"),
         ("exports/charges", 400, "period"),
         ("exports/charges?start=x", 400, "start"),
     ],
@@ -162,9 +164,9 @@ def test_a_foreign_workspace_is_not_found(client: TestClient) -> None:
 def test_the_description_names_every_answer(client: TestClient) -> None:
     """OpenAPI has a schema, a summary and the enumerations of every billing route."""
     paths = client.get("/openapi.json").json()["paths"]
-    assert len(paths) == 5
+    assert len(paths) == 6
     for operations in paths.values():
         assert operations["get"]["summary"]
         assert operations["get"]["responses"]["200"]["content"]
     kinds = [p for p in paths["/v1/billing/exports/{kind}"]["get"]["parameters"] if p["name"] == "kind"]
-    assert kinds[0]["schema"]["enum"] == ["charges", "usage"]
+    assert kinds[0]["schema"]["enum"] == ["charges", "usage", "statement", "events", "focus", "ledger"]

@@ -141,8 +141,12 @@ def test_a_range_is_by_the_moment_of_entry(exports: Exports) -> None:
 @pytest.mark.parametrize(
     ("changes", "param", "said"),
     [
-        ({"kind": "focus"}, "kind", "charges, usage"),
-        ({"format": "xlsx"}, "format", "csv, parquet"),
+        ({"kind": "bills"}, "kind", "charges, usage, statement, events, focus, ledger"),
+        ({"format": "xml"}, "format", "csv, xlsx, parquet, jsonl"),
+        ({"kind": "events", "format": "xlsx"}, "format", "csv, parquet, jsonl"),
+        ({"kind": "focus", "profile": "spreadsheet"}, "profile", "machine"),
+        ({"kind": "ledger", "period": None, "start": "0"}, "period", "YYYY-MM"),
+        ({"kind": "statement", "format": "parquet"}, "format", "csv, xlsx, json"),
         ({"profile": "excel"}, "profile", "machine, spreadsheet"),
         ({"format": "parquet", "profile": "spreadsheet"}, "profile", "machine"),
         ({"period": None}, "period", "period"),
