@@ -85,8 +85,8 @@ class Engine:
         """Whether work goes on, and if not, why."""
         if self._reason:
             return False, self._reason
-        if self._storage.reason:
-            return False, f"the storage failed: {self._storage.reason}"
+        if failed := self._storage.reason or self._parts.store.trouble:
+            return False, f"the storage failed: {failed}"
         reasons = list(self._recovering.values())
         if reasons:
             return False, f"recovering {len(reasons)} tasks: {reasons[0]}"
@@ -174,7 +174,7 @@ class Engine:
         for run, outcomes in done.committed.items():
             run.remaining -= outcomes
             run.uncommitted -= outcomes
-            self._speeds.add(run.task.id, outcomes)
+            self._speeds.add(run.task.id, outcomes, run.cost.seconds)
             if run.settled or run.stopped or run.lost_count:
                 run.changed.set()
         for run in done.broken:

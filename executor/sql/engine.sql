@@ -76,8 +76,8 @@ WHERE id = $id AND ending = $status
 SELECT webhook_url FROM workspaces WHERE id = $workspace_id AND webhook_url IS NOT NULL
 
 -- name: touch
--- Changes nothing, but must be made durable: whether the database takes writes.
-UPDATE ledger_clock SET last_at = last_at
+-- Changes no data, but must be made durable: an UPDATE to the same values would write nothing.
+COMMENT ON TABLE schema_migrations IS 'The storage took writes again after a failure.'
 
 -- name: statuses
 SELECT status, count(*) AS tasks FROM tasks GROUP BY status
