@@ -13,7 +13,7 @@ from metering.ending import EndedTask, Meter
 from metering.options import BillingOptions
 from metering.store import Store
 from metering.usage import usage_of
-from tests.metering.billed import BOOK, NOON, StandingClock, book, open_store
+from tests.metering.billed import BOOK, NOON, StandingClock, book, open_store, rows
 
 CHAT = "/v1/chat/completions"
 FREE_MODEL = "house/free"
@@ -34,6 +34,23 @@ def reasoned(given: int, made: int, text: str | None) -> dict[str, Any]:
     body = chat(given, made)
     body["choices"][0]["message"]["reasoning_content"] = text
     return body
+
+
+THINKING = {"completion_tokens_details": {"reasoning_tokens": 7}}
+CACHED = {"prompt_tokens_details": {"cached_tokens": 100}}
+MIXED: list[Any] = [
+    chat(1000, 20),
+    chat(128_000, 30, **CACHED),
+    chat(128_001, 40),
+    chat(2_000_000, 50),
+    chat(500, 60, **THINKING),
+    400,
+    {"choices": [], "usage": None},
+]
+"""Four tiers' borders, thinking, a failure and an unmetered answer."""
+
+TIER_128 = "task_id = 'batch_a' AND sku = 'input_tokens' AND tier = '128000' AND mode = 'standard'"
+"""The first of its charges: 129,000 tokens for 0.0516."""
 
 
 class Town:
@@ -145,6 +162,10 @@ class Town:
         assert old in path.read_bytes()
         path.write_bytes(path.read_bytes().replace(old, new, 1))
 
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """A whole table."""
+        return rows(self.store, table)
+
     def report(self, **asked: Any) -> dict[str, Any]:
         return self.audit.report(ADMIN, AuditRequest(**asked)).as_json()
 
@@ -210,3 +231,22 @@ def _file(ended: EndedTask, kind: str, size: int, sha256: str, at: Any) -> dict[
         "created_at": at,
         "expires_at": at + timedelta(days=30),
     }
+
+
+def reversal(**changes: Any) -> str:
+    """The SQL that reverses the charge of the first tier, with something else in it."""
+    columns = {
+        name: f"-{name}" for name in ("requests", "quantity", "list_amount", "discount_amount", "amount")
+    }
+    columns |= {
+        "kind": "'correction'",
+        "corrects": "charge_id",
+        "reason": "'a test'",
+        "author_key_id": "'admin'",
+    }
+    columns["charge_id"] = "'chg_' || sha256('[\"reversal\",\"' || charge_id || '\"]')[:40]"
+    columns |= changes
+    replaced = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+    return (
+        f"INSERT INTO charges SELECT * REPLACE ({replaced}) FROM charges WHERE {TIER_128} AND kind = 'usage'"
+    )
