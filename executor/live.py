@@ -17,7 +17,14 @@ from metering.clock import Clock
 from metering.store import Store
 
 _RATE_SECONDS = 30.0
+_RATE_ROUNDS = 3
+"""Requests of a minute each may all end in the same second: the rate is that of some whole rounds."""
 _RATE_COMMITS = 256
+_COMMITS_APART_SECONDS = 1.0
+"""Commits that are further apart than this and than a request is long were not of steady work."""
+_SHORTEST_SECONDS = 0.001
+_QUEUED_SECONDS = 2.0
+"""A task without anything under way for less than this is only between two requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +42,47 @@ class Speeds:
     def __init__(self) -> None:
         self._commits: dict[str, deque[tuple[float, int]]] = {}
 
-    def add(self, task_id: str, outcomes: int) -> None:
-        """So many were committed now."""
+    def add(self, task_id: str, outcomes: int, seconds_each: float = 0.0) -> None:
+        """So many were committed now, of requests that take so many seconds each."""
+        self.add_at(time.monotonic(), task_id, outcomes, seconds_each)
+
+    def add_at(self, now: float, task_id: str, outcomes: int, seconds_each: float = 0.0) -> None:
+        """So many were committed at the monotonic moment `now`."""
         commits = self._commits.setdefault(task_id, deque(maxlen=_RATE_COMMITS))
-        commits.append((time.monotonic(), outcomes))
+        # Of long requests the rounds are remembered, though some ends in every moment of a round.
+        apart = _RATE_ROUNDS * seconds_each / _RATE_COMMITS
+        if commits and now - commits[-1][0] < apart:
+            commits[-1] = (commits[-1][0], commits[-1][1] + outcomes)
+        else:
+            commits.append((now, outcomes))
 
     def forget(self, task_id: str) -> None:
         """The task is settled."""
         self._commits.pop(task_id, None)
 
-    def per_second(self, task_id: str, begun: float) -> float:
-        """Over the last half minute, or since the monotonic moment `begun` if that is later."""
-        now = time.monotonic()
-        commits = self._commits.get(task_id, deque()).copy()
-        start = max(begun, now - _RATE_SECONDS)
+    def per_second(self, task_id: str, begun: float, seconds_each: float = 0.0) -> float:
+        """Lately, of requests that take so many seconds each; not before the monotonic moment `begun`."""
+        return self.per_second_at(time.monotonic(), task_id, begun, seconds_each)
+
+    def per_second_at(self, now: float, task_id: str, begun: float, seconds_each: float = 0.0) -> float:
+        """The rate as it is at the monotonic moment `now`: of half a minute, or of some rounds if they are longer.
+
+        The span begins with a commit, whose outcomes belong to what was before, or where the task began.
+        """
+        commits = [commit for commit in self._commits.get(task_id, deque()).copy() if commit[0] > begun]
+        oldest = now - max(_RATE_SECONDS, _RATE_ROUNDS * seconds_each)
+        before = max((at for at, _ in commits if at <= oldest), default=begun)
+        start = before if before >= oldest - max(seconds_each, _COMMITS_APART_SECONDS) else oldest
         if len(commits) == _RATE_COMMITS:
             start = max(start, commits[0][0])  # what was committed before is no longer known
+        start = max(start, begun)
         recent = [(at, count) for at, count in commits if at > start]
-        if not recent:
+        if not recent or recent[-1][0] <= oldest:
             return 0.0
         # The time since the last commit tells of a stall only once it is longer than it was between them.
         busy = recent[-1][0] - start
-        stalled = max(0.0, now - recent[-1][0] - busy / len(recent))
+        usual = max(busy / len(recent), seconds_each)
+        stalled = max(0.0, now - recent[-1][0] - usual)
         return sum(count for _, count in recent) / (busy + stalled)
 
 
@@ -90,11 +116,19 @@ class LiveView:
         if life is None:
             return None
         run = life.run
-        rate = self._speeds.per_second(task_id, run.begun if run is not None else 0.0)
-        end = None
-        if run is not None and rate > 0:
-            end = self._clock() + timedelta(seconds=run.remaining / rate)
-        return Live(round(rate, 3), end, self._waiting(life))
+        if run is None:
+            return Live(0.0, None, self._waiting(life))
+        rate = self._speeds.per_second(task_id, run.begun, run.cost.seconds)
+        return Live(round(rate, 3), self._end(run, rate), self._waiting(life))
+
+    def _end(self, run: TaskRun, rate: float) -> datetime | None:
+        """When it will end at that rate: with its window at the latest."""
+        under_way = len(run.attempts)
+        if under_way > run.cost.finished > 0:  # most of the first round is still to come, all at once
+            rate = max(rate, under_way / max(run.cost.seconds, _SHORTEST_SECONDS))
+        if rate <= 0:
+            return None
+        return min(self._clock() + timedelta(seconds=run.remaining / rate), run.task.expires_at)
 
     def _waiting(self, life: TaskLife) -> Waiting | None:
         run = life.run
@@ -106,9 +140,15 @@ class LiveView:
         outages = [(lane.down_since, lane.label) for lane in lanes if lane.down_since]
         if len(outages) == len(lanes):
             return Waiting("outage", *max(outages))
-        since = run.task.in_progress_at or run.task.created_at
-        limited = run.pushed_back or any(lane.held_at(time.monotonic()) for lane in lanes)
-        return Waiting("rate_limit" if limited else "queue", since)
+        quiet_since = run.quiet_since or self._clock()
+        if (pushed_back := run.pushed_back_since) is not None:
+            seconds = time.monotonic() - pushed_back
+            return Waiting("rate_limit", min(quiet_since, self._clock() - timedelta(seconds=seconds)))
+        if any(lane.held_at(time.monotonic()) for lane in lanes):
+            return Waiting("rate_limit", quiet_since)
+        if self._clock() - quiet_since < timedelta(seconds=_QUEUED_SECONDS):
+            return life.waiting
+        return Waiting("queue", quiet_since)
 
     # -- for /metrics ------------------------------------------------------------------------------
 

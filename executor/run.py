@@ -80,9 +80,10 @@ class TaskRun:
         return self._exhausted and not waits and self.idle and not self.settled
 
     @property
-    def pushed_back(self) -> bool:
-        """Whether some request waits because an upstream pushed it back."""
-        return any(request.pushed_back_since is not None for _, _, request in self._waiting)
+    def pushed_back_since(self) -> float | None:
+        """The monotonic moment since which a request waits because an upstream pushed it back; none if none does."""
+        since = [request.pushed_back_since for _, _, request in self._waiting.copy()]
+        return min((moment for moment in since if moment is not None), default=None)
 
     def next_request(self, now: float, *, fresh: bool) -> Request | None:
         """A request that waited long enough, else (if `fresh`) the next line; none if there is nothing now."""

@@ -1,6 +1,6 @@
 """Whose request is next: equal shares of what is under way, and first who would come too late.
 
-Why it is so stands in docs/decisions/0008. Pure: moments are arguments, `now` is monotonic seconds.
+Why it is so stands in docs/decisions/0009. Pure: moments are arguments, `now` is monotonic seconds.
 """
 
 import heapq
