@@ -31,7 +31,7 @@ def beancount(read: Reader, asked: Asked) -> Iterator[pa.Table]:
 def _head(statements: list[dict[str, Any]], period: str, first: date) -> Iterator[str]:
     yield f'option "title" {_quoted(f"Batch inference {period}")}'
     # Every digit counts: without this, half a cent of difference would pass as balanced.
-    yield 'option "inferred_tolerance_multiplier" "0"'
+    yield 'option "tolerance_multiplier" "0"'
     accounts: dict[str, set[str]] = {}
     for statement in statements:
         for account in (_receivable(statement), _ROUNDING, *(_income(line) for line in statement["lines"])):

@@ -57,15 +57,15 @@ ORDER BY price_id;
 -- name: event_slices
 -- Where to cut the ended tasks so that about $rows events lie between two cuts.
 WITH moments AS (
-    SELECT ended_at AS at, sum(calls) AS calls
+    SELECT ended_at AS moment, sum(calls) AS calls
     FROM task_rollups
     WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
         AND ended_at >= $start AND ended_at < $end
     GROUP BY ended_at
 ), counted AS (
-    SELECT at, (sum(calls) OVER (ORDER BY at) - calls) // $rows AS slice FROM moments
+    SELECT moment, (sum(calls) OVER (ORDER BY moment) - calls) // $rows AS slice FROM moments
 )
-SELECT min(at) AS at FROM counted GROUP BY slice ORDER BY at;
+SELECT min(moment) AS first_end FROM counted GROUP BY slice ORDER BY first_end;
 
 -- name: events
 SELECT e.task_id, e.line_no, e.custom_id, e.workspace_id, e.api_key_id, e.model, e.endpoint, e.outcome,

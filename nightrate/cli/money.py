@@ -16,8 +16,8 @@ from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, W
 from nightrate.cli.work import connect
 from nightrate.models import configured_models
 
-Kind = Literal["charges", "usage"]
-Format = Literal["csv", "parquet"]
+Kind = Literal["charges", "usage", "statement", "events", "focus", "ledger"]
+Format = Literal["csv", "xlsx", "parquet", "jsonl", "json", "beancount"]
 Profile = Literal["machine", "spreadsheet"]
 Start = Annotated[str | None, typer.Option("--start", help="ISO 8601 with zone, or Unix seconds; inclusive")]
 End = Annotated[str | None, typer.Option("--end", help="The same; inclusive")]
@@ -25,16 +25,20 @@ ModelName = Annotated[str | None, typer.Option("--model", help="Only this model"
 
 
 def export(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="charges or usage")],
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="charges, usage, statement, events, focus or ledger")
+    ],
     period: Annotated[
         str | None, typer.Option("--period", metavar="YYYY-MM", help="[the running month]")
     ] = None,
     start: Start = None,
     end: End = None,
-    file_format: Annotated[Format, typer.Option("--format")] = "csv",
+    file_format: Annotated[
+        Format | None, typer.Option("--format", help="[csv; beancount for ledger]")
+    ] = None,
     profile: Annotated[
-        Profile, typer.Option("--profile", help="csv for machines or for spreadsheets")
-    ] = "machine",
+        Profile | None, typer.Option("--profile", help="csv for machines or for spreadsheets [machine]")
+    ] = None,
     workspace: WorkspaceId = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write, - for standard output")
@@ -43,12 +47,13 @@ def export(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Writes the ledger (charges) or the usage by day to a file; also from a stopped service's data."""
+    """Writes a file for finance: the ledger (charges), sums, statements and more; also from a stopped service's data."""
     around, screen = Surroundings(os.environ, config, url, key), Screen()
     month = period or (None if start or end else _running_month(around))
-    asked = {"period": month, "start": start, "end": end, "format": file_format, "workspace_id": workspace}
-    asked |= {"profile": profile} if file_format == "csv" else {}
-    target = out or Path(f"{kind}-{month or 'range'}.{file_format}")
+    suffix = file_format or ("beancount" if kind == "ledger" else "csv")
+    asked = {"period": month, "start": start, "end": end, "format": suffix, "workspace_id": workspace}
+    asked |= {"profile": profile} if profile else {}
+    target = out or Path(f"{kind}-{month or 'range'}.{suffix}")
     rows: int | str
     try:
         rows, sha256 = _export_running(
