@@ -1,29 +1,26 @@
 """What the console does: makes and cancels tasks, workspaces and keys. Each route is given the caller's Access."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
 from dashboard.filters import task_href
+from dashboard.intake import Intake, endpoint_of
 from dashboard.services import ConsoleServices
 from dashboard.session import current_access
-from executor.files import StoredFile
 from executor.new_batch import NewBatch
-from executor.options import TEST_ENDPOINT, UPSTREAM_ENDPOINTS, LimitOptions
-from metering.access import Access
 from metering.errors import InvalidParameter, Refused
 
-PART_BYTES = 1 << 20
 LONGEST_DAYS = 14
 
 
 def actions(server: Flask, services: ConsoleServices) -> None:
     """Puts the routes on the console's server. All are POST, and were checked to come from the console."""
-    spaces = services.workspaces
-    _route(server, "/do/tasks", lambda: _create(services))
+    spaces, intake = services.workspaces, Intake(services)
+    _route(server, "/do/tasks", lambda: _create(services, intake))
+    _route(server, "/do/preview", lambda: intake.preview(current_access()))
+    _route(server, "/do/check", lambda: _check(intake))
     _route(server, "/do/tasks/<task_id>/cancel", lambda task_id: _cancel(services, task_id))
     _route(server, "/do/tasks/<task_id>/retry", lambda task_id: _retry(services, task_id))
     _route(server, "/do/workspaces", lambda: _made(spaces.create(_name())), admin=True)
@@ -87,16 +84,21 @@ def _retry(services: ConsoleServices, task_id: str) -> dict[str, Any]:
     return {"id": task.id, "status": task.status, "href": task_href(task.id)}
 
 
-def _create(services: ConsoleServices) -> dict[str, Any]:
+def _check(intake: Intake) -> dict[str, Any]:
+    access = current_access()
+    return intake.check(access, request.args, access.home(request.args.get("workspace") or None))
+
+
+def _create(services: ConsoleServices, intake: Intake) -> dict[str, Any]:
     """Streams the body to a stored file and makes a task of it; a refused task leaves no file behind."""
     access, asked = current_access(), request.args
     workspace = access.home(asked.get("workspace") or None)
     days = _days(asked.get("days", "1"))
-    file = _receive(services, access, asked.get("filename", ""), workspace)
+    file = intake.receive(access, asked, workspace)
     try:
         wanted = NewBatch(
             input_file_id=file.id,
-            endpoint=endpoint_of(services.files.path_of(file), services.limits),
+            endpoint=endpoint_of(services.files.path_of(file), services.limits.line_bytes),
             completion_window=f"{days}d",
             metadata=_metadata(asked.get("name", ""), asked.get("description", "")),
         )
@@ -105,15 +107,6 @@ def _create(services: ConsoleServices) -> dict[str, Any]:
         services.files.delete(access, file.id)
         raise
     return {"id": task.id, "status": task.status}
-
-
-def _receive(services: ConsoleServices, access: Access, name: str, workspace: str) -> StoredFile:
-    with services.files.receive(
-        access, filename=name, purpose="batch", expires_after_seconds=None, workspace_id=workspace
-    ) as upload:
-        while part := request.stream.read(PART_BYTES):
-            upload.write(part)
-        return upload.commit()
 
 
 def _metadata(name: str, description: str) -> dict[str, str]:
@@ -127,16 +120,3 @@ def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= LONGEST_DAYS:
         raise InvalidParameter(f"The longest wait is 1 to {LONGEST_DAYS} days.", param="days")
     return int(text)
-
-
-def endpoint_of(path: Path, limits: LimitOptions) -> str:
-    """The endpoint that the first line asks; what can't be read is left to validation, which names the line."""
-    with path.open("rb") as file:
-        line = next(
-            (line for line in iter(lambda: file.readline(limits.line_bytes), b"") if line.strip()), b""
-        )
-    try:
-        url = json.loads(line.decode("utf-8-sig"))["url"]
-    except (ValueError, KeyError, TypeError):
-        return UPSTREAM_ENDPOINTS[0]
-    return url if url in (*UPSTREAM_ENDPOINTS, TEST_ENDPOINT) else UPSTREAM_ENDPOINTS[0]

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from dashboard import parts
 from dashboard.actions import actions
+from dashboard.compressed import compressed
 from dashboard.downloads import downloads
 from dashboard.filters import PREFIX, Address
 from dashboard.reading import workspaces_of
@@ -69,6 +70,7 @@ def console(services: ConsoleServices) -> WSGIApplication:
     app.layout = _layout()
     _callbacks(app, services)
     hashes = list(app.csp_hashes())
+    compressed(server)
     sessions(server, services, lambda: hashes)
     downloads(server, services)
     actions(server, services)

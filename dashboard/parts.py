@@ -208,7 +208,7 @@ def table(
     """A table that scrolls on its own where the window is narrow."""
     titles = html.Tr([_title(c, address) for c in columns])
     drawn = html.Table([html.Caption(caption, className="hush"), html.Thead(titles), html.Tbody(list(rows))])
-    return html.Div(drawn, className="scroll", role="region", tabIndex="0", **{"aria-label": caption})
+    return html.Div(drawn, className="scroll", role="group", tabIndex="0", **{"aria-label": caption})
 
 
 def _title(column: Column, address: Address | None) -> html.Th:

@@ -135,8 +135,7 @@
     if (!name) { problem(form, "Give the task a name."); return form.elements.name.focus(); }
     if (!file) { problem(form, "Choose a data file."); return form.elements.file.focus(); }
     problem(form, "");
-    const query = new URLSearchParams({ name, filename: file.name });
-    for (const field of ["description", "days", "workspace"]) if (form.elements[field] && form.elements[field].value) query.set(field, form.elements[field].value);
+    const query = nightrate.asked(form, file);
     const request = (sending = new XMLHttpRequest()); // fetch can't tell how much is sent
     request.open("POST", form.dataset.upload + "?" + query);
     request.setRequestHeader("content-type", "application/octet-stream");
@@ -161,7 +160,11 @@
     if (!place) return;
     event.preventDefault();
     place.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) $("input[type=file]", place).files = event.dataTransfer.files;
+    if (kind === "drop" && event.dataTransfer.files.length) {
+      const field = $("input[type=file]", place);
+      field.files = event.dataTransfer.files;
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+    }
   });
 
   // ---- theme -------------------------------------------------------------------------------------

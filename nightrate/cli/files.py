@@ -12,10 +12,10 @@ from typing import Annotated, TextIO
 
 import typer
 
+from executor.convert import Conversion, Header, RowError, convert
 from executor.models import ModelCatalog
 from executor.options import TEST_ENDPOINT, TEST_MODEL, LimitOptions, ModelOptions
 from executor.validation import Report, validate
-from nightrate.cli.convert import Conversion, Header, RowError, convert
 from nightrate.cli.failure import FAILED, CliFailure, wrong_use
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen

@@ -1,5 +1,6 @@
 """Sessions of the console: who gets in, how long, and what a browser is told."""
 
+import gzip
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -207,3 +208,16 @@ def test_a_workspace_s_name_is_text(moved: Moved) -> None:
     page = ask(client, "/").text
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
+
+
+def test_scripts_are_sent_compressed(moved: Moved) -> None:
+    """For who takes it; Plotly's is some megabytes otherwise, and may be kept by the browser."""
+    browser = Client(console(moved.services()))
+    plain = browser.get("/assets/console.js")
+    small = browser.get("/assets/console.js", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert small.headers["Vary"] == "Accept-Encoding"
+    assert gzip.decompress(small.data) == plain.data
+    assert len(small.data) * 2 < len(plain.data)
+    assert browser.get("/assets/console.js", headers={"Accept-Encoding": "gzip"}).data == small.data

@@ -1,4 +1,4 @@
-"""CSV to a batch's JSONL: first column the custom_id, second what the user says."""
+"""CSV to a batch's JSONL: one column is the custom_id, another what the user says."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ Header = Literal["auto", "yes", "no"]
 HEADER_NAMES = frozenset({"custom_id", "custom-id", "customid", "custom id", "id"})
 CUSTOM_ID_CHARACTERS = 256
 REPORTED_ERRORS = 1000
+DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Conversion:
     system: str | None = None
     header: Header = "auto"
     delimiter: str = ","
+    id_column: int | None = 0
+    """From 0; without one the rows are numbered."""
+    content_column: int = 1
 
     @property
     def endpoint(self) -> str:
@@ -62,12 +66,13 @@ def convert(source: Path, target: TextIO, how: Conversion, *, line_bytes: int) -
     for row, line, cells in _rows(source, how.delimiter, line_bytes, errors):
         if row == 1 and _is_header(cells, how.header):
             continue
-        problem = _problem(cells, how.delimiter, seen)
+        problem = _problem(cells, row, how, seen)
         if problem:
             errors.append(RowError(row, line, problem))
         else:
-            seen[cells[0].strip()] = row
-            target.write(how.request(cells[0].strip(), cells[1]) + "\n")
+            custom_id = _id(cells, row, how)
+            seen[custom_id] = row
+            target.write(how.request(custom_id, cells[how.content_column]) + "\n")
             count += 1
         if len(errors) >= REPORTED_ERRORS:
             break
@@ -117,21 +122,35 @@ def _is_header(cells: list[str], header: Header) -> bool:
     return header == "yes" or (header == "auto" and cells[0].strip().lower() in HEADER_NAMES)
 
 
-def _problem(cells: list[str], delimiter: str, seen: dict[str, int]) -> str | None:
-    custom_id = cells[0].strip()
+def _id(cells: list[str], row: int, how: Conversion) -> str:
+    return f"row-{row}" if how.id_column is None else cells[how.id_column].strip()
+
+
+def _problem(cells: list[str], row: int, how: Conversion, seen: dict[str, int]) -> str | None:
     if "\0" in "".join(cells):
         return "there is a NUL character; is this a CSV file?"
-    if len(cells) < 2:
-        return _one_column(cells[0], delimiter)
+    if len(cells) <= max(how.id_column or 0, how.content_column):
+        return _few_columns(cells, how)
+    custom_id = _id(cells, row, how)
     if not custom_id:
-        return "the first column, custom_id, is empty"
+        return f"the {_nth(how.id_column or 0)} column, custom_id, is empty"
     if len(custom_id) > CUSTOM_ID_CHARACTERS:
         return f"the custom_id has {len(custom_id)} characters, {CUSTOM_ID_CHARACTERS} are allowed"
     if custom_id in seen:
         return f"the custom_id {custom_id!r} is already in row {seen[custom_id]}; each must be unique"
-    if not cells[1].strip():
-        return "the second column, what the user says, is empty"
+    if not cells[how.content_column].strip():
+        return f"the {_nth(how.content_column)} column, what the user says, is empty"
     return None
+
+
+def _nth(column: int) -> str:
+    return ("first", "second", "third")[column] if column < 3 else f"{column + 1}th"
+
+
+def _few_columns(cells: list[str], how: Conversion) -> str:
+    if len(cells) == 1:
+        return _one_column(cells[0], how.delimiter)
+    return f"there are {len(cells)} columns; the {_nth(max(how.id_column or 0, how.content_column))} is asked for"
 
 
 def _one_column(cell: str, delimiter: str) -> str:
@@ -139,3 +158,30 @@ def _one_column(cell: str, delimiter: str) -> str:
     if other is None:
         return "there is one column, two are needed: custom_id and what the user says"
     return f"there is one column, two are needed; if {other!r} parts them, give --delimiter {other!r}"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """How a table begins, to choose its columns by."""
+
+    delimiter: str
+    header: bool
+    """Whether the first row looks like names of columns."""
+    rows: list[list[str]]
+
+
+def preview(text: str, rows: int) -> Preview:
+    """The first rows of a table whose beginning is `text`, which may end within a row."""
+    first = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    whole = text[: text.rfind("\n") + 1] or text
+    found: list[list[str]] = []
+    try:
+        for cells in csv.reader(whole.splitlines(keepends=True), delimiter=delimiter):
+            if any(cell.strip() for cell in cells):
+                found.append(cells)
+            if len(found) >= rows:
+                break
+    except csv.Error:  # the conversion says where and why
+        pass
+    return Preview(delimiter, bool(found) and _is_header(found[0], "auto"), found)
