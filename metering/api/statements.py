@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from metering.access import Access
 from metering.api.billing import After, Limit, Period, WorkspaceId
@@ -18,6 +18,7 @@ from metering.closing import Closing
 from metering.corrections import Corrections, Replacement
 from metering.errors import InvalidParameter, NotFound
 from metering.pages import page_of
+from metering.statement_page import statement_page
 from metering.statements import Statements, require_period
 
 ADMIN = "admin"
@@ -52,6 +53,10 @@ ClosedMonth = Annotated[
         json_schema_extra={"pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])$"},
     ),
 ]
+Format = Annotated[
+    str, Query(description="`html`: a page to print.", json_schema_extra={"enum": ["json", "html"]})
+]
+_NOTHING_RUNS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 GroupBy = Annotated[
     str | None, Query(description="`api_key`: lines by API key.", json_schema_extra={"enum": ["api_key"]})
 ]
@@ -73,23 +78,36 @@ def router(statements: Statements, closing: Closing, corrections: Corrections) -
     return routes
 
 
+_PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+
+
 def _add_statements(routes: APIRouter, statements: Statements) -> None:
-    @routes.get("/statements", response_model=StatementList, summary="A month's statements, one a currency")
+    @routes.get(
+        "/statements",
+        response_model=StatementList,
+        responses=_PAGE,
+        summary="A month's statements, one a currency",
+    )
     def listed(
         request: Request,
         period: Period = None,
         workspace_id: WorkspaceId = None,
         group_by: GroupBy = None,
+        format: Format = "json",  # noqa: A002  (its name in the API)
         limit: Limit = 100,
         after: After = None,
     ) -> Response:
         if group_by not in (None, "api_key"):
             raise InvalidParameter("group_by can only be api_key.", param="group_by")
+        if format not in ("json", "html"):
+            raise InvalidParameter("format must be json or html.", param="format")
         wanted = require_period(period)
         found = statements.of(_access(request), wanted, workspace_id, by_api_key=group_by is not None)
         ids = [f"{one['workspace_id']}:{one['period']}:{one['currency']}" for one in found]
         begin = _place(ids, after)
         page = page_of(found[begin : begin + limit + 1], limit)
+        if format == "html":
+            return HTMLResponse(statement_page(page.data), headers=_NOTHING_RUNS)
         return _list(page.data, ids[begin : begin + limit], page.has_more)
 
 

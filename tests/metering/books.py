@@ -43,7 +43,7 @@ class Rig:
         self.tasks = 0
 
     def workspace(self, identity: str, **more: Any) -> None:
-        row = {"id": identity, "name": f"The {identity}", "created_at": self.clock(), **more}
+        row = {"id": identity, "name": f"The {identity}", "created_at": self.clock()} | more
         self.store.write(lambda tx: tx.insert("workspaces", [row]))
 
     def task(self, *calls: dict[str, Any], **changes: Any) -> str:

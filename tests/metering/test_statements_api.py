@@ -57,6 +57,22 @@ def test_statements_come_as_a_list(client: TestClient) -> None:
     assert empty == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
 
 
+def test_statements_come_as_a_page_to_print(client: TestClient, rig: Rig) -> None:
+    """A sheet each; what users chose is text and never markup, and nothing is loaded or run."""
+    rig.workspace("ws_c", name="<script>alert(1)</script>")
+    rig.task({"input_tokens": 1_000_000}, workspace_id="ws_c", model="qwen-plus")
+    path = "/v1/billing/statements?period=2026-11&format=html"
+    reply = client.get(path)
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert "&lt;script&gt;" in reply.text
+    assert "<script" not in reply.text
+    assert "1,000,000" in reply.text
+    assert "2.40 CNY" in reply.text
+    assert "API key" in client.get(f"{path}&group_by=api_key").text
+    assert client.get("/v1/billing/statements?period=2026-10&format=html").text.count("<section>") == 3
+
+
 def test_a_month_is_closed(client: TestClient) -> None:
     """Its statements are final from then on, and `periods` tells their numbers."""
     closed = client.post("/v1/billing/periods/2026-10/close")
@@ -90,6 +106,7 @@ def test_a_charge_is_corrected(client: TestClient, rig: Rig) -> None:
         ("GET", "statements?period=2026-10&group_by=model", None, 400, "group_by"),
         ("GET", "statements?period=2026-10&workspace_id=ws_none", None, 404, "workspace_id"),
         ("GET", "statements?period=2026-10&after=x", None, 404, "after"),
+        ("GET", "statements?period=2026-10&format=pdf", None, 400, "format"),
         ("GET", "statements?period=2026-10&limit=0", None, 400, "limit"),
         ("GET", "periods?after=x", None, 404, "after"),
         ("GET", "periods?limit=0", None, 400, "limit"),
