@@ -18,8 +18,8 @@ from executor.upstream import Answer, HttpUpstream, http_client
 from tests.behaviour import Behaviour
 from tests.upstream import Upstream
 
-KNEE, BASE_SECONDS, POWER, MOST = 32, 0.1, 1.5, 128
-FIXED = (8, 16, 24, 32, 40, 64, 128)
+KNEE, BASE_SECONDS, POWER, MOST = 16, 0.2, 1.5, 64
+FIXED = (4, 8, 12, 16, 20, 24, 32, 64)
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hello"}]}'
 
 Latency = Callable[[int], float]
@@ -125,7 +125,7 @@ def find(seconds: float, widths: Sequence[int]) -> None:
     for width, rate in rates.items():
         print(f"  fixed {width:4}            {rate:7.1f}/s")
     best = max(rates.values())
-    for name, limit in (("from 128", AdaptiveLimit(MOST)), ("from 4", AdaptiveLimit(MOST, 4))):
+    for name, limit in ((f"from {MOST}", AdaptiveLimit(MOST)), ("from 4", AdaptiveLimit(MOST, 4))):
         run = _measure(_knee, limit, seconds)
         print(
             f"  adaptive {name:9}     {run.late_per_second:7.1f}/s with {run.limit:5.1f} in flight: "
