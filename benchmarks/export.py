@@ -29,9 +29,9 @@ INSERT INTO charges SELECT 'chg_' || substr(sha256(i::VARCHAR), 1, 40), 'usage',
     'batch_' || md5((i // 4)::VARCHAR), 'ws_' || ((i // 4) % 50), 'key_' || ((i // 4) % 200), 'model-' || ((i // 4) % 20),
     CASE i % 2 WHEN 0 THEN 'input_tokens' ELSE 'output_tokens' END, CASE (i // 2) % 2 WHEN 0 THEN '128000' ELSE '256000' END,
     'standard', CASE i % 2 WHEN 0 THEN 100 ELSE 0 END, q, 0.8, 0.4, q * 0.0000008::DECIMAL(8, 7), q * 0.0000004::DECIMAL(8, 7),
-    q * 0.0000004::DECIMAL(8, 7), 'CNY', at, at, '2026-11', sha256('price'), NULL, NULL
+    q * 0.0000004::DECIMAL(8, 7), 'CNY', moment, moment, '2026-11', sha256('price'), NULL, NULL
 FROM (SELECT i, 1000 + (i * 7919) % 100000 AS q,
-    TIMESTAMPTZ '2026-11-01 00:00:00+00' + INTERVAL ((i // 4) * 8000977) MICROSECOND AS at FROM range({rows}) t(i))
+    TIMESTAMPTZ '2026-11-01 00:00:00+00' + INTERVAL ((i // 4) * 8000977) MICROSECOND AS moment FROM range({rows}) t(i))
 """
 COPY = "COPY (SELECT * FROM charges ORDER BY recorded_at, charge_id) TO '{target}' (FORMAT csv)"
 
