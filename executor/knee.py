@@ -8,6 +8,7 @@ if the rate certainly did not suffer; in doubt the higher one is. See docs/decis
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -88,13 +89,19 @@ class Trial:
     """When answers to requests that were sent under the limit before no longer come in numbers."""
     followed: bool
     """Whether it follows a trial that changed something."""
+    unrest: float
+    """Variance of the means of windows before the trial, in parts of their square: other things than
+    chance make latencies differ too."""
+    windows: int = 0
+    """How many it has lasted."""
     first: Sample | None = None
     """Its first window: later ones that are very different have other reasons than the limit."""
 
     def ratio(self, level: int) -> tuple[float, float]:
         """The rate at `level` in parts of the rate before, and its standard error."""
         ratio = level / self.level * self.base.mean / self.seen.mean
-        return ratio, ratio * math.sqrt(self.base.doubt + self.seen.doubt)
+        seen = max(self.seen.doubt, self.unrest / max(1, self.windows))
+        return ratio, ratio * math.sqrt(self.base.doubt + seen)
 
 
 class KneeSearch:
@@ -108,6 +115,7 @@ class KneeSearch:
         self._reference: Sample | None = None
         self._since: float | None = None
         self._known: deque[Sample] = deque()
+        self._unrest = 0.0
         self._best_rate = 0.0
         self._best_on_way = 0.0, maximum
         self._up_next = False
@@ -173,6 +181,7 @@ class KneeSearch:
         if base.answers >= max(FEWEST, self.level) and now >= due:
             self._best_rate = max(self._best_rate, self.level / base.mean)
             up = self._up_next and self.level < self._maximum
+            self._unrest = _unrest(self._known, base.mean)
             self._begin(now, base, _first_step(base, self.level), up=up, followed=False)
 
     def _begin(self, now: float, base: Sample, step: float, *, up: bool, followed: bool) -> None:
@@ -182,7 +191,7 @@ class KneeSearch:
             self._up_next = not up
             self._rest_from(None, 0)
             return
-        self._trial = Trial(level, base, Sample(), step, now + base.span, followed)
+        self._trial = Trial(level, base, Sample(), step, now + base.span, followed, self._unrest)
         self._unsettled = max(level, self.level)
 
     # -- trials ------------------------------------------------------------------------------------
@@ -190,6 +199,7 @@ class KneeSearch:
     def _judge(self, now: float, trial: Trial, sample: Sample) -> None:
         trial.first = trial.first or sample
         trial.seen += sample
+        trial.windows += 1
         if trial.seen.answers < FEWEST or now < trial.measures_at + SPREAD * (
             trial.base.span - trial.base.mean
         ):
@@ -243,6 +253,12 @@ class KneeSearch:
         if trial.followed:  # whether a descent went too far is asked soon
             self._rounds, self._seconds = REST if up else SOON
         self._rest_from(now, max(self.level, 1))
+
+
+def _unrest(windows: Iterable[Sample], mean: float) -> float:
+    """How much the means of windows differ, as a variance in parts of the square of all their mean."""
+    apart = [(window.mean / mean - 1) ** 2 for window in windows if window.answers]
+    return sum(apart) / max(1, len(apart))
 
 
 def _first_step(base: Sample, level: int) -> float:
