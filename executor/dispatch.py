@@ -150,37 +150,45 @@ class Dispatcher:
         lane.started(now)
         attempt = asyncio.get_running_loop().create_task(self._attempt(lane, run, request))
         run.attempts.add(attempt)
+        # not in a `finally` of the attempt: one that is cancelled before its first step never enters it
+        attempt.add_done_callback(partial(self._over, lane, run, request, now))
 
     # -- one attempt -------------------------------------------------------------------------------
 
-    async def _attempt(self, lane: Lane, run: TaskRun, request: Request) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        kept, begun = False, time.monotonic()
+    async def _attempt(self, lane: Lane, run: TaskRun, request: Request) -> bool:
+        """One HTTP call and what it means; True if its request goes on."""
+        begun = time.monotonic()
+        request.attempts += 1
         try:
-            request.attempts += 1
             answer = await lane.upstream.ask(run.task.endpoint, request.body, run.model.timeout_seconds)
             ended = time.monotonic()
             code = answer.code if isinstance(answer, NoAnswer) else str(answer.status)
             self._instruments.attempt(lane.model, lane.label, code)
-            if run.broken is None:
-                verdict = judge(answer, run.task.endpoint, self._clock)
-                first = None if isinstance(answer, NoAnswer) else answer.first_token_seconds
-                attempt = Attempt(lane, run, request, verdict, begun, ended, first)
-                lane.learn(attempt)
-                kept = self._decide(attempt)
+            if run.broken is not None:
+                return False
+            verdict = judge(answer, run.task.endpoint, self._clock)
+            first = None if isinstance(answer, NoAnswer) else answer.first_token_seconds
+            attempt = Attempt(lane, run, request, verdict, begun, ended, first)
+            lane.learn(attempt)
+            return self._decide(attempt)
         except Exception as error:  # a fault of ours: this task alone is read again
             log.exception("%s line %d: an attempt failed inside", run.task.id, request.line_no)
             run.fail(error)
-        finally:
-            self._bytes -= 0 if kept else request.size
-            lane.ended(time.monotonic())
-            run.attempts.discard(task)
-            self.schedulers[lane.model].ended(run, begun, time.monotonic(), finished=not kept)
-            if not run.attempts:
-                run.quiet_since = self._clock()
-            _say_if_over(run)
-            self.pump(lane.model)
+            return False
+
+    def _over(
+        self, lane: Lane, run: TaskRun, request: Request, begun: float, task: asyncio.Task[bool]
+    ) -> None:
+        """An attempt has ended, or was given up: its place is free."""
+        kept, now = not task.cancelled() and task.result(), time.monotonic()
+        self._bytes -= 0 if kept else request.size
+        lane.ended(now)
+        run.attempts.discard(task)
+        self.schedulers[lane.model].ended(run, begun, now, finished=not kept)
+        if not run.attempts:
+            run.quiet_since = self._clock()
+        _say_if_over(run)
+        self.pump(lane.model)
 
     def _decide(self, attempt: Attempt) -> bool:
         """Concludes from an attempt, or has it judged by a probe; True if its request goes on."""

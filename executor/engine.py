@@ -177,8 +177,8 @@ class Engine:
             self._speeds.add(run.task.id, outcomes, run.cost.seconds)
             if run.settled or run.stopped or run.lost_count:
                 run.changed.set()
-        for run in done.broken:
-            run.uncommitted = 0
+        for run, outcomes in done.dropped.items():
+            run.uncommitted -= outcomes
             run.fail(done.error or OSError("a commit failed"))
         if done.error is not None:
             self._pause(done.error)

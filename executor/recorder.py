@@ -7,6 +7,7 @@ tasks; what the store holds decides what was done.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,8 +27,8 @@ class BatchDone:
 
     committed: Mapping[TaskRun, int]
     """How many outcomes of each task are durable now."""
-    broken: Sequence[TaskRun]
-    """Tasks that memory is not to be trusted about any more."""
+    dropped: Mapping[TaskRun, int]
+    """How many outcomes were forgotten, of tasks that memory is not to be trusted about any more."""
     size: int
     """Bytes of memory that are free again."""
     error: BaseException | None = None
@@ -132,11 +133,15 @@ class Recorder:
         """
         size = sum(len(outcome.line) for outcome in batch)
         by_run: dict[TaskRun, list[Outcome]] = {}
+        dropped = Counter[TaskRun]()
         for outcome in batch:
             if outcome.run.broken is None:
                 by_run.setdefault(outcome.run, []).append(outcome)
+            else:
+                dropped[outcome.run] += 1
         if not by_run:
-            return BatchDone({}, (), size)
+            return BatchDone({}, dropped, size)
+        counts = {run: len(outcomes) for run, outcomes in by_run.items()}
         begun = time.monotonic()
         try:
             self._make_durable(by_run)
@@ -144,10 +149,9 @@ class Recorder:
             log.error("a commit failed, %d tasks are read again: %s", len(by_run), error)
             for run in by_run:
                 run.broken = run.broken or error
-            return BatchDone({}, tuple(by_run), size, error)
-        counts = {run: len(outcomes) for run, outcomes in by_run.items()}
+            return BatchDone({}, {**dropped, **counts}, size, error)
         self._on_seconds(time.monotonic() - begun, sum(counts.values()))
-        return BatchDone(counts, (), size)
+        return BatchDone(counts, dropped, size)
 
     def _make_durable(self, by_run: Mapping[TaskRun, list[Outcome]]) -> None:
         self._reach("commit.begun")

@@ -37,7 +37,7 @@ class TaskRun:
         self.remaining = task.total - done
         """Requests without a committed outcome."""
         self.uncommitted = 0
-        self.attempts: set[asyncio.Task[None]] = set()
+        self.attempts: set[asyncio.Task[bool]] = set()
         self.doubted: set[Request] = set()
         """Requests whose last attempt failed and waits for a probe to tell whose fault it was."""
         self.broken: BaseException | None = None
