@@ -202,9 +202,9 @@ class World:
         for run, outcomes in done.committed.items():
             run.remaining -= outcomes
             run.uncommitted -= outcomes
-        for run in done.broken:
-            run.fail(done.error or OSError())
-            self.forget(run.task.id)
+        for run in {outcome.run for outcome in batch if outcome.run.broken is not None}:
+            if self.runs.get(run.task.id) is run:
+                self.forget(run.task.id)
         return done.error is None
 
     def forget(self, task_id: str) -> None:

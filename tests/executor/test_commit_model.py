@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,7 +56,7 @@ class CommitProtocol(RuleBasedStateMachine):
         self.place = Path(tempfile.mkdtemp(prefix="commit-model-"))
         self.world = World(self.place, self.blank)
         self.promises: dict[str, Promise] = {}
-        self.last_end = self.world.clock.now - timedelta(days=1)
+        self.last_end = datetime(1970, 1, 1, tzinfo=UTC)
         self.seen_ended: set[str] = set()
 
     def teardown(self) -> None:
@@ -364,7 +364,7 @@ class TestCommitProtocol(CommitProtocol.TestCase):  # type: ignore[name-defined,
 
     settings = settings(
         deadline=None,
-        max_examples=20,
+        max_examples=15,
         stateful_step_count=25,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
