@@ -243,7 +243,7 @@ def test_a_lost_input_file_fails_the_task(tmp_path: Path, upstream: Upstream, da
         assert (task.status, task.ended_at, task.output_file_id) == ("failed", None, None)
         assert [error.code for error in task.errors] == ["storage_lost"]
         assert rig.rows("SELECT count(*) FROM charges") == [(0,)]
-        assert not list((tmp_path / "outputs").iterdir())
+        rig.until(lambda: list((tmp_path / "outputs").iterdir()), lambda left: not left)
 
 
 @pytest.mark.parametrize(
