@@ -52,7 +52,9 @@ def usage(read: Reader, asked: Asked) -> Iterator[pa.Table]:
 
 def events(read: Reader, asked: Asked) -> Iterator[pa.Table]:
     """Calls of ended tasks, by the task's end, the task and its lines."""
-    starts = [row["first_end"] for row in read.query("exports.event_slices", rows=SLICE_EVENTS, **asked.values)]
+    starts = [
+        row["first_end"] for row in read.query("exports.event_slices", rows=SLICE_EVENTS, **asked.values)
+    ]
     for start, end in pairwise([*starts, asked.values["end"]]):
         yield _slice(read, "exports.events", asked, start, end, ("ended_at", "task_id", "line_no"))
 
