@@ -258,7 +258,8 @@ def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) 
     switch = link(word, address.with_(table=target).href, **named)
     saved = download_link("CSV", csv_href, **{"aria-label": f"CSV: {drawn.title}"})
     top = [
-        html.H3(drawn.title),
+        # The tall one stands on its own, the others below the heading of their group.
+        html.H2(drawn.title) if tall else html.H3(drawn.title),
         html.Span(drawn.note, className="note"),
         html.Span(className="grow"),
         switch,

@@ -105,6 +105,7 @@
       parts.push(none);
     }
     place.replaceChildren(...parts);
+    $(".ends", form).scrollIntoView({ block: "nearest" });
   }
   function faults(errors) {
     const scroll = document.createElement("div"), table = document.createElement("table");
