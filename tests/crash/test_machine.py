@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import InternalServerError
 
 from tests.crash.test_kill import assert_whole
 from tests.server import Server
@@ -205,3 +206,20 @@ def test_a_stop_under_load(tmp_path: Path, upstream: Upstream) -> None:
     assert batch["status"] == "completed"
     assert_whole(server, upstream, batch, 0)
     assert set(upstream.asked.values()) == {1}
+
+
+def test_a_full_disk_is_told_while_nothing_runs(
+    tmp_path: Path, refusing_disk: Path, upstream: Upstream
+) -> None:
+    """An upload that can't be kept is 503 and says so; the next one after it is taken, without a restart."""
+    refusal = Refusal(refusing_disk, tmp_path / "order", tmp_path / "data")
+    with Server(tmp_path, upstream.url, environment=refusal.environment) as server:
+        for calls, name in (("wo", ""), ("s", "nightrate.duckdb")):
+            refusal.begin(calls, name)
+            with pytest.raises(InternalServerError) as caught:
+                server.submit(["hello"])
+            assert caught.value.status_code == 503
+            assert caught.value.code == "storage_unavailable"
+            refusal.end()
+            server.until(lambda: server.status("/readyz"), lambda status: status == 200, 30)
+            assert server.wait(server.submit(["hello"]))["status"] == "completed"
