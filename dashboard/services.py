@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from executor.batches import Batches
     from executor.files import Files
     from executor.models import ModelCatalog
+    from metering.budgets import Budgets
     from metering.exports import Exports
     from metering.glance import Glance
     from metering.ledger import Ledger
     from metering.price_list import PriceList
+    from metering.statements import Statements
     from metering.statistics import Statistics
 
 
@@ -77,6 +79,8 @@ class ConsoleServices:
     ledger: Ledger
     prices: PriceList
     exports: Exports
+    statements: Statements
+    budgets: Budgets
     workspaces: Workspaces
     limits: LimitOptions
     billing: BillingOptions

@@ -94,6 +94,8 @@ def _console_services(services: Services) -> ConsoleServices:
         ledger=services.ledger,
         prices=services.prices,
         exports=services.exports,
+        statements=services.books.statements,
+        budgets=services.books.budgets,
         workspaces=services.workspaces,
         limits=settings.limits,
         billing=settings.billing,

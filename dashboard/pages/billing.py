@@ -14,16 +14,22 @@ from dashboard.filters import Address, BillingView, months_back, task_href
 from dashboard.parts import Chart, Column
 from dashboard.reading import Json, at, workspace_names
 from dashboard.services import ConsoleServices
+from dashboard.statement import budget_notices, statements
 from dashboard.viewer import Viewer
 from metering.ledger import ChargeFilter, SummaryFilter
 
 LINES = 50
 MONTHS_OFFERED = 24
-EXPORTS = (("charges", "Ledger lines"), ("usage", "Usage per day"))
-FORMATS = (
-    ("csv", "machine", "CSV"),
-    ("csv", "spreadsheet", "CSV for spreadsheets"),
-    ("parquet", "", "Parquet"),
+_CSV = ("csv", "machine", "CSV")
+_SHEET_CSV = ("csv", "spreadsheet", "CSV for spreadsheets")
+_XLSX, _PARQUET, _JSONL = ("xlsx", "", "Excel"), ("parquet", "", "Parquet"), ("jsonl", "", "JSONL")
+EXPORTS = (
+    ("charges", "Ledger lines", (_CSV, _SHEET_CSV, _XLSX, _PARQUET, _JSONL)),
+    ("usage", "Usage per day", (_CSV, _SHEET_CSV, _XLSX, _PARQUET, _JSONL)),
+    ("statement", "Statement", (_CSV, _XLSX, ("json", "", "JSON"))),
+    ("events", "Calls", (_CSV, _PARQUET, _JSONL)),
+    ("focus", "FOCUS 1.2", (_CSV, _PARQUET)),
+    ("ledger", "Double entry", (("beancount", "", "Beancount"),)),
 )
 MODEL_COLUMNS = (
     Column("Model"),
@@ -87,13 +93,15 @@ def _is_month(text: str) -> bool:
 
 
 def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    """Cards, cost per day, sums by model, ledger lines, exports and the price book."""
+    """Budgets, cards, cost per day, sums by model, statements, ledger lines, exports and the price book."""
     shown = view(services, viewer, address)
     by_model = summary(services, viewer, shown, ("model",))
     return [
+        *budget_notices(services, viewer, shown),
         _cards(services, by_model["totals"]),
         *[_cost(chart, shown, address) for chart in cost_charts(services, viewer, shown)],
         _models(by_model["data"]),
+        statements(services, viewer, shown),
         _lines(services, viewer, shown, address),
         _exports(shown),
         _prices(services, viewer),
@@ -246,10 +254,10 @@ def _short(task_id: str) -> str:
 
 def _exports(shown: BillingView) -> html.Section:
     rows = []
-    for kind, title in EXPORTS:
+    for kind, title, formats in EXPORTS:
         links = [
             parts.download_link(text, _export_href(kind, shown, form, profile))
-            for form, profile, text in FORMATS
+            for form, profile, text in formats
         ]
         spaced = [part for item in links for part in (item, " · ")][:-1]
         rows += [html.Dt(title), html.Dd(spaced)]

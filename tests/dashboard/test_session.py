@@ -42,6 +42,8 @@ class Moved:
             ledger=nothing,
             prices=nothing,
             exports=nothing,
+            statements=nothing,
+            budgets=nothing,
             workspaces=spaces,
             limits=LimitOptions(),
             billing=BillingOptions(),
