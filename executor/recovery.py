@@ -79,8 +79,12 @@ class Recovery:
         """All that memory needs to go on with a task."""
         path = self.input_path(task)
         files = self.restore(task)
-        done = self.done_lines(task)
-        self._reach("recovery.done")
+        try:
+            done = self.done_lines(task)
+            self._reach("recovery.done")
+        except BaseException:
+            files.close()
+            raise
         return TaskRun(task, model, files, self._requests(path, done, model, task.endpoint), len(done))
 
     def _requests(
