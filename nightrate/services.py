@@ -59,7 +59,8 @@ class Services:
     metrics: Metrics
 
     def start(self) -> None:
-        """Begins to work on tasks."""
+        """Clears what a crash left of uploads, and begins to work on tasks."""
+        self.files.discard_unfinished()
         self.metrics.watch(self.engine.view)
         self.engine.start()
 

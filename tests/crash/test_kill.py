@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from metering.options import StorageOptions
 from metering.store import Store
-from tests.server import Server
+from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
 
 CONCURRENCY = 32
@@ -181,6 +182,25 @@ def test_a_kill_while_recovering(tmp_path: Path, upstream: Upstream, point: str)
     batch = server.wait(task_id)
     assert batch["status"] == "completed"
     assert_whole(server, upstream, batch, 3)
+
+
+def test_an_upload_cut_off_by_a_crash_leaves_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    """What was received of a file that never became one is gone after the next start."""
+    server = Server(tmp_path, upstream.url).start()
+    head = (
+        "POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + ADMIN_KEY + "\r\n"
+        "content-type: multipart/form-data; boundary=b\r\ncontent-length: 900000\r\n\r\n"
+        '--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        '--b\r\ncontent-disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head.encode() + b"x" * 300_000)
+        left = server.until(lambda: list((tmp_path / "data/tmp").glob("*")), bool)
+        server.kill()
+    server.start()
+    assert not any(path.exists() for path in left)
+    assert server.get("/v1/files")["data"] == []
+    assert server.stop() == 0
 
 
 def _let_the_window_end(data_dir: Path, task_id: str) -> None:
