@@ -158,11 +158,9 @@ def tracked_files() -> list[Path]:
 def test_nothing_names_a_registry_or_one_machine() -> None:
     """The repository can be cloned anywhere and installed from any index."""
     host = re.compile(
-        r"(pypi|pythonhosted|npmjs|debian)\.(org|com)\b|index-url\s*=|"
-        + "/work"
-        + "/(main|shared)|/"
-        + "root/"
-    )
+        r"(py" + r"pi|python" + r"hosted|npm" + r"js|deb" + r"ian)\.(org|com)\b|index-url\s*=|"
+        "/work" + "/(main|shared)|/" + "root/"
+    )  # in pieces, so that this file doesn't name them either
     wrong = []
     for file in tracked_files():
         try:
