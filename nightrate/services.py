@@ -136,7 +136,13 @@ def _wired(
             _cancel(batches, task_id)
 
     workspaces = Workspaces(
-        store, keys, clock, catalog.allowed(None), cancel_tasks, books.budgets.currency_of
+        store,
+        keys,
+        clock,
+        catalog.allowed(None),
+        cancel_tasks,
+        books.budgets.currency_of,
+        metrics.ledger_changed,
     )
     workspaces.ensure_default()
     return Services(

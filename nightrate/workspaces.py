@@ -73,14 +73,19 @@ class Workspaces:
         models: Collection[str],
         cancel_tasks: Callable[[str], None],
         budget_currency: Callable[[str | None], str | None] = lambda own: own,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`budget_currency` tells the currency of a budget from the workspace's own, if it has one."""
+        """`budget_currency` tells the currency of a budget from the workspace's own, if it has one.
+
+        `on_change` is told after a workspace's fields were set: its name and budget stand in the metrics.
+        """
         self._store = store
         self._verified = keys
         self._clock = clock
         self._models = models
         self._cancel_tasks = cancel_tasks
         self._budget_currency = budget_currency
+        self._on_change = on_change
 
     # -- workspaces --------------------------------------------------------------------------------
 
@@ -139,6 +144,7 @@ class Workspaces:
             return after
 
         workspace = self._write(job)
+        self._on_change()
         if workspace.disabled:
             self._cancel_tasks(identity)
         return workspace, secret

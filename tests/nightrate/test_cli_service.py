@@ -30,6 +30,7 @@ min_free_bytes = 0
 prices = "prices.toml"
 [executor]
 max_attempts = 2
+shutdown_grace_seconds = 1
 [[models]]
 name = "scripted"
 upstreams = ["{upstream}"]
