@@ -82,6 +82,8 @@ def reason(server: Server) -> str:
             return ""
     except urllib.error.HTTPError as error:
         return str(json.load(error)["reason"])
+    except urllib.error.URLError:  # it does not listen yet
+        return ""
 
 
 def progressed(server: Server, task_id: str, completed: int) -> Any:

@@ -31,6 +31,7 @@ prices = "prices.toml"
 [executor]
 max_attempts = 2
 shutdown_grace_seconds = 1
+cancel_grace_seconds = 1
 [[models]]
 name = "scripted"
 upstreams = ["{upstream}"]
@@ -248,6 +249,15 @@ def test_workspaces_and_keys(nightrate: Installed) -> None:
 
 def test_export_is_the_same_from_a_stopped_service(nightrate: Installed, task: str) -> None:
     """The ledger as CSV and Parquet, byte for byte the same over HTTP and from the data folder."""
+    deadline = time.monotonic() + 60  # a task that another test cancelled must not end in between
+    while {row["status"] for row in json.loads(nightrate("tasks", "--json").stdout)} & {
+        "validating",
+        "in_progress",
+        "finalizing",
+        "cancelling",
+    }:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     for name in ("csv", "parquet"):
         done = nightrate("export", "charges", "--format", name, "--out", f"running.{name}")
         assert done.returncode == 0, done.stderr
