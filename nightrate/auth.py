@@ -8,13 +8,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metering.access import Access
@@ -39,15 +40,14 @@ class Gatekeeping:
     body_bytes: int
 
 
-def admin_patterns(description: dict[str, object]) -> list[tuple[str, "re.Pattern[str]"]]:
-    """Method and path of each route that an OpenAPI description marks as the admin's."""
-    paths = description["paths"]
-    assert isinstance(paths, dict)
+def admin_patterns(routers: Iterable[APIRouter]) -> list[tuple[str, "re.Pattern[str]"]]:
+    """Method and path of each route that is tagged as the admin's."""
     return [
-        (method.upper(), compile_path(path)[0])
-        for path, operations in paths.items()
-        for method, operation in operations.items()
-        if ADMIN_TAG in operation.get("tags", ())
+        (method, route.path_regex)
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and ADMIN_TAG in route.tags
+        for method in route.methods or ()
     ]
 
 

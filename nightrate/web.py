@@ -49,7 +49,7 @@ def web_app(
         app.include_router(router)
     errors.install(app)
     describe(app)
-    app.add_middleware(Gate, keeping=keeping, admin_routes=admin_patterns(app.openapi()))
+    app.add_middleware(Gate, keeping=keeping, admin_routes=admin_patterns(routers))
     return app
 
 
