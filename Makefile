@@ -7,6 +7,11 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
+# One worker more than there are cores: a test waits a third of its time. A file stays with one worker, since
+# its tests share a server. Kept bytecode, since the tests start the service some hundred times.
+WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+TESTS := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 .PHONY: install run test check lock dev system-tools
 
 install: $(VENV)/installed
@@ -15,13 +20,13 @@ run: install
 	exec $(VENV)/bin/nightrate serve
 
 test: dev system-tools
-	$(VENV)/bin/pytest
+	$(TESTS)
 
 check: dev system-tools
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(TESTS)
 
 # The stamps are newer than the locks as long as these have not changed.
 $(VENV)/installed: requirements.lock pyproject.toml

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from openai import DefaultHttpxClient, OpenAI
+
+from tests.ports import reserved_port
 
 ADMIN_KEY = "sk-nr-admin-of-the-tests"
 PRICES = """
@@ -63,7 +64,7 @@ class Server:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = reserved_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         self.config = folder / "nightrate.toml"
@@ -187,10 +188,3 @@ def request(number: int, prompt: str, **body: Any) -> bytes:
     whole = {"model": "m", "messages": [{"role": "user", "content": prompt}], **body}
     line = {"custom_id": f"r{number}", "method": "POST", "url": "/v1/chat/completions", "body": whole}
     return json.dumps(line).encode() + b"\n"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tests.behaviour import Behaviour, behaviour_of, body_of
+from tests.ports import reserved_port
 from tests.streams import event, server_sent
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -51,7 +52,7 @@ class Upstream:
     """The server, what it does and what it saw. Every attribute may be set while it runs."""
 
     def __init__(self, *, port: int = 0, latency: float = 0.0, rule: Rule | None = None, record: bool = True):
-        self.port, self.latency, self.rule, self.record = port, latency, rule, record
+        self.port, self.latency, self.rule, self.record = port or reserved_port(), latency, rule, record
         self.models_status: int = 200
         self.completion_id: str | None = "chatcmpl-same-for-all"
         """None numbers them; one id for all is what some self-hosted servers do."""
@@ -104,7 +105,6 @@ class Upstream:
     def _run(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
         listener = socket.create_server(("127.0.0.1", self.port), backlog=4096)
-        self.port = listener.getsockname()[1]
         server = loop.run_until_complete(loop.create_server(lambda: Connection(self), sock=listener))
         self._loop = loop
         loop.call_soon(ready.set)

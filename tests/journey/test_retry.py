@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import openai
@@ -165,28 +166,32 @@ def test_nothing_yet_is_an_empty_body(server: Server) -> None:
 
 
 def test_rate_and_estimated_end_are_right(server: Server) -> None:
-    """4 at once at 0.2 s are 20 a second: both figures say so while it runs, and are null when it ended."""
-    seen: list[tuple[float, float, int]] = []
+    """4 at once at 0.2 s: both figures say what was done so far, however fast, and are null when it ended."""
+    seen: list[tuple[float, int, float, int]] = []
     task_id = server.submit([f"{n} @latency=0.2" for n in range(240)])
     while (batch := server.get(f"/v1/batches/{task_id}"))["status"] in (
         "validating",
         "in_progress",
         "finalizing",
     ):
-        own = batch["nightrate"]
+        own, done = batch["nightrate"], batch["request_counts"]["completed"]
         if own["estimated_end_at"] is not None:
-            seen.append((time.time(), own["requests_per_second"], own["estimated_end_at"]))
+            seen.append((time.time(), done, own["requests_per_second"], own["estimated_end_at"]))
         time.sleep(0.2)
     own = batch["nightrate"]
     assert (own["requests_per_second"], own["estimated_end_at"], own["waiting"]) == (None, None, None)
 
-    took = own["ended_at"] - own["started_at"]
-    rate = 240 / took
     assert len(seen) > 20, seen
-    assert all(abs(end - own["ended_at"]) <= 0.75 * took for _, _, end in seen), (own, seen)
-    assert all(end >= at - 1 for at, _, end in seen)
-    # The first second has few answers to go by, and a busy machine.
+    assert all(end >= at - 1 for at, _, _, end in seen)
+    # The first second has few answers to go by.
     later = [row for row in seen if row[0] > seen[0][0] + 1]
-    assert all(0.6 * rate < per_second < 1.5 * rate for _, per_second, _ in later), (rate, seen)
-    assert all(abs(end - own["ended_at"]) <= max(3, 0.4 * took) for _, _, end in later), (own, seen)
-    assert max(abs(after[2] - before[2]) for before, after in pairwise(later)) <= 3, seen
+    for at, done, rate, end in later:
+        so_far = done / (at - own["started_at"])  # the start is known to the second
+        assert 0.6 * so_far < rate < 1.7 * so_far, (at, own, seen)
+        left = (240 - done) / rate
+        assert abs(end - at - left) <= max(2, 0.1 * left), (at, own, seen)
+    for before, after in pairwise(later):  # steady; a machine that stood still was asked later, too
+        assert abs(after[3] - before[3]) <= 3 + 2 * (after[0] - before[0]), (own, seen)
+    took = own["ended_at"] - own["started_at"]
+    wrong = [abs(end - own["ended_at"]) for _, _, _, end in later]
+    assert median(wrong) <= max(3, 0.4 * took), (own, seen)
