@@ -1,21 +1,19 @@
 """Closing a month: its statements are frozen with numbers and hashes, and nothing enters it any more (SPEC §5.6)."""
 
-import json
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from metering.access import Access
 from metering.clock import Clock
 from metering.ending import Meter
 from metering.errors import Conflict, InvalidParameter, NotFound
+from metering.months import month_after, month_before, month_of, months_between
 from metering.options import BillingOptions
 from metering.pages import Page, page_of
 from metering.price import instant
 from metering.ranges import Range, month
-from metering.statement import canonical, compared, sha256_of
-from metering.statements import Statements, frozen
+from metering.statement import canonical, sha256_of
+from metering.statements import Statements
 from metering.store import Reader, Row, Store, Transaction
 
 
@@ -63,11 +61,11 @@ class Closing:
     def _check_past(self, span: Range, period: str) -> None:
         now = self._clock()
         if span.end > now:
-            running = _month_of(now, self._zone)
+            running = month_of(now, self._zone)
             what = "is still running" if period == running else "has not begun"
             raise InvalidParameter(
                 f"{period} {what}; it can be closed from {instant(span.end)} on. "
-                f"The latest month that can be closed now is {_before(running)}.",
+                f"The latest month that can be closed now is {month_before(running)}.",
                 param="period",
                 code="period_not_over",
             )
@@ -82,7 +80,7 @@ class Closing:
             )
         last = _only(tx.one("closing.last_closed"))
         first = _only(tx.one("closing.first_used", workspace_id=None, zone=self._zone.key))
-        due = _after(last) if last else first
+        due = month_after(last) if last else first
         if due is not None and (period != due if last else period > due):
             raise Conflict(
                 f"{period} can't be closed now: periods are closed in order, the next one is {due}.",
@@ -103,9 +101,9 @@ class Closing:
             closed = {row["period"]: row for row in read.query("closing.periods")}
             numbers = read.query("closing.numbers", workspace_id=scope)
             first = _only(read.one("closing.first_used", workspace_id=scope, zone=self._zone.key))
-        running = _month_of(self._clock(), self._zone)
+        running = month_of(self._clock(), self._zone)
         begin = min([running, *closed, *([first] if first else [])])
-        months = list(_months(begin, max([running, *closed])))[::-1]
+        months = list(months_between(begin, max([running, *closed])))[::-1]
         if after is not None:
             if after not in months:
                 raise NotFound("period", after, param="after")
@@ -131,72 +129,9 @@ class Closing:
             "statements": [{name: row[name] for name in names} for row in statements],
         }
 
-    # -- proving -----------------------------------------------------------------------------------
-
-    def verify(self, period: str) -> list[str]:
-        """What of a closed month's statements does not follow from the ledger any more; empty: all does.
-
-        `NotFound` if the month is not closed.
-        """
-        span = month(period, zone=self._zone)
-        with self._store.reading() as read:
-            if read.one("closing.period", period=period) is None:
-                raise NotFound("closed period", period, param="period")
-            rows = read.query("statements.frozen", period=period, workspace_id=None)
-            final = {_key(statement): statement for statement in frozen(read, period)}
-            now = {_key(statement): statement for statement in self._statements.drafts(read, span)}
-            serials = [row["number"] for row in read.query("closing.numbers", workspace_id=None)]
-        found = [f"{_named(row)}: {said}" for row in rows for said in _broken(row)]
-        found += [f"the statement {one} of {period} is missing" for one in now.keys() - final.keys()]
-        found += [f"{s['number']} has no charges" for key, s in final.items() if key not in now]
-        for key in final.keys() & now.keys():
-            statement = final[key]
-            kept = {name: statement[name] for name in ("number", "status", "issuer", "customer")}
-            found += [f"{statement['number']}: {said}" for said in compared(statement, {**now[key], **kept})]
-        expected = [f"NR-{n:06d}" for n in range(1, len(serials) + 1)]
-        return found if serials == expected else [*found, "the numbers of statements have gaps"]
-
-
-def _broken(row: Row) -> Iterator[str]:
-    """Whether the stored form is what its hash and its columns say."""
-    facts = json.loads(row["canonical"])
-    if canonical(facts) != row["canonical"]:
-        yield "the stored statement is not in its canonical form"
-    for name in ("number", "period", "workspace_id", "currency"):
-        if facts[name] != row[name]:
-            yield f"{name} is {row[name]}, in the stored statement it is {facts[name]}"
-
-
-def _named(row: Row) -> str:
-    return str(row["number"])
-
-
-def _key(statement: dict[str, Any]) -> tuple[str, str]:
-    return statement["workspace_id"], statement["currency"]
-
 
 def _only(row: Row | None) -> str | None:
     return row["period"] if row else None
-
-
-def _month_of(at: datetime, zone: ZoneInfo) -> str:
-    return at.astimezone(zone).strftime("%Y-%m")
-
-
-def _after(period: str) -> str:
-    year, number = int(period[:4]), int(period[5:])
-    return f"{year + number // 12:04d}-{number % 12 + 1:02d}"
-
-
-def _before(period: str) -> str:
-    year, number = int(period[:4]), int(period[5:])
-    return f"{year - (number == 1):04d}-{(number - 2) % 12 + 1:02d}"
-
-
-def _months(first: str, last: str) -> Iterator[str]:
-    while first <= last:
-        yield first
-        first = _after(first)
 
 
 def is_open(read: Reader, period: str) -> bool:

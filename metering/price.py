@@ -59,6 +59,11 @@ class Price:
         return cls(digest, model, currency, at, source, tiers)
 
     @property
+    def bounds(self) -> tuple[int | None, ...]:
+        """The bounds of its tiers; prices with the same ones put each request into the same tier."""
+        return tuple(tier.up_to_input_tokens for tier in self.tiers)
+
+    @property
     def canonical(self) -> str:
         """JSON of all that the price is: keys sorted, no spaces, decimals normalised, `source` left out."""
         return _canonical(self.model, self.currency, self.valid_from, self.tiers)

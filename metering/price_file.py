@@ -81,15 +81,20 @@ class _Wrong(Exception):
 
 def read_price_file(path: Path) -> PriceFile:
     """Reads and checks a whole file; raises `PriceBookError` with every fault in it."""
-    text = _text_of(path)
-    checker = _Checker(str(path), _Lines(text))
+    return read_price_text(str(path), price_text(path))
+
+
+def read_price_text(path: str, text: str) -> PriceFile:
+    """Checks the text of a file; `path` is what faults call it."""
+    checker = _Checker(path, _Lines(text))
     entries = checker.entries(_table_of(path, text))
     if checker.faults:
         raise PriceBookError(sorted(checker.faults, key=lambda fault: fault.line or 0))
-    return PriceFile(str(path), tuple(entries), len(text.splitlines()))
+    return PriceFile(path, tuple(entries), len(text.splitlines()))
 
 
-def _text_of(path: Path) -> str:
+def price_text(path: Path) -> str:
+    """The text of a file; `PriceBookError` if it can't be read."""
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -102,13 +107,13 @@ def _text_of(path: Path) -> str:
         raise PriceBookError([Fault(str(path), None, None, said)]) from error
 
 
-def _table_of(path: Path, text: str) -> Mapping[str, Any]:
+def _table_of(path: str, text: str) -> Mapping[str, Any]:
     try:
         return tomllib.loads(text, parse_float=_Bare)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         line = int(found[1]) if found else max(1, len(text.splitlines()))
-        raise PriceBookError([Fault(str(path), line, None, f"is not TOML: {error}")]) from error
+        raise PriceBookError([Fault(path, line, None, f"is not TOML: {error}")]) from error
 
 
 class _Lines:

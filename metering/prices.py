@@ -14,8 +14,8 @@ from typing import Any
 from metering.clock import Clock, utc_now
 from metering.errors import Refused
 from metering.price import Price, Tier, instant
-from metering.price_file import Entry, Fault, PriceBookError, PriceFile, read_price_file
-from metering.store import Row, Store, Transaction
+from metering.price_file import Entry, Fault, PriceBookError, PriceFile, read_price_file, read_price_text
+from metering.store import Reader, Row, Store, Transaction
 
 __all__ = ["Fault", "Price", "PriceBook", "PriceBookError", "Tier"]
 
@@ -35,10 +35,21 @@ class PriceBook:
         """Reads a file. `currency` is `billing.currency`. Raises `PriceBookError` with every fault."""
         return cls(read_price_file(Path(path)), currency, clock)
 
+    @classmethod
+    def of_text(
+        cls, path: str, text: str, currency: str | None = None, clock: Clock = utc_now
+    ) -> "PriceBook":
+        """Reads the text of a file that faults call `path`."""
+        return cls(read_price_text(path, text), currency, clock)
+
     @property
     def prices(self) -> tuple[Price, ...]:
         """All prices, by model, currency and date."""
         return tuple(price for key in sorted(self._by_key) for price in self._by_key[key])
+
+    def of_model(self, model: str, currency: str) -> tuple[Price, ...]:
+        """The prices of a model in a currency, by date; none if there are none."""
+        return self._by_key.get((model, currency), ())
 
     def has(self, price_id: str) -> bool:
         """Whether the book has this very price."""
@@ -46,7 +57,7 @@ class PriceBook:
 
     def in_force(self, model: str, currency: str, at: datetime) -> Price | None:
         """The latest price that is valid from `at` or earlier, or none."""
-        prices = self._by_key.get((model, currency), ())
+        prices = self.of_model(model, currency)
         found = bisect.bisect_right(prices, at, key=lambda price: price.valid_from)
         return prices[found - 1] if found else None
 
@@ -85,11 +96,15 @@ class PriceBook:
 
     # -- what charges say ----------------------------------------------------------------------------
 
+    def contradictions(self, read: Reader, configured: frozenset[str] | None) -> list[Fault]:
+        """What of the book charges contradict, so that the service would refuse it; `configured` as above."""
+        stored = frozenset(row["price_id"] for row in read.query("prices.versions"))
+        faults = [self._contradiction(used, configured, stored) for used in read.query("prices.used")]
+        return list(dict.fromkeys(fault for fault in faults if fault))
+
     def _remember(self, tx: Transaction, configured: frozenset[str] | None) -> None:
-        stored = frozenset(row["price_id"] for row in tx.query("prices.versions"))
-        faults = [self._contradiction(used, configured, stored) for used in tx.query("prices.used")]
-        if any(faults):
-            raise PriceBookError([fault for fault in faults if fault])
+        if faults := self.contradictions(tx, configured):
+            raise PriceBookError(faults)
         for price in self.prices:
             tx.execute("prices.remember", now=self._clock(), **_as_row(price))
 

@@ -93,20 +93,29 @@ def sha256_of(statement: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(statement).encode()).hexdigest()
 
 
-def lines_of(charges: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+class LineSums:
     """Sums entries of the ledger, as the API or an export gives them, to the lines of one statement."""
-    lines: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for charge in charges:
+
+    def __init__(self, charges: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._lines: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for charge in charges:
+            self.add(charge)
+
+    def add(self, charge: Mapping[str, Any]) -> None:
+        """Takes one more entry."""
         exact = {name: Decimal(str(charge[name])) for name in ("list_unit_price", "unit_price", *_AMOUNTS)}
         facts = {**charge, **exact}
         key = tuple(facts[name] for name in _IDENTITY)
-        line = lines.setdefault(key, {**dict(zip(_IDENTITY, key, strict=True)),
+        line = self._lines.setdefault(key, {**dict(zip(_IDENTITY, key, strict=True)),
             **dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_AMOUNTS, ZERO)})  # fmt: skip
         for name in _COUNTS:
             line[name] += int(charge[name])
         for name in _AMOUNTS:
             line[name] = EXACT.add(line[name], exact[name])
-    return [lines[key] for key in sorted(lines, key=_order)]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines in the order of every statement."""
+        return [self._lines[key] for key in sorted(self._lines, key=_order)]
 
 
 def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -115,7 +124,7 @@ def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return (model, sku, bound is None, bound or 0, tier, mode, price_id, listed)
 
 
-def differences(statement: Mapping[str, Any], charges: Iterable[Mapping[str, Any]]) -> list[str]:
+def differences(statement: Mapping[str, Any], charged: LineSums) -> list[str]:
     """What of a statement does not follow from the charges of its workspace, period and currency; empty: proved.
 
     It needs nothing but the two, so a closed period can be checked from an exported folder. Counts of
@@ -123,7 +132,21 @@ def differences(statement: Mapping[str, Any], charges: Iterable[Mapping[str, Any
     """
     heading = Heading(**{name: statement[name] for name in Heading.__dataclass_fields__})
     counts = statement["unmetered_requests"], statement["free_requests"]
-    return compared(statement, statement_of(heading, lines_of(charges), *counts))
+    return compared(statement, statement_of(heading, charged.lines(), *counts))
+
+
+def verification(
+    period: str, statements: Iterable[Mapping[str, Any]], differences: list[str]
+) -> dict[str, Any]:
+    """What came out of proving a month's statements, as the API gives it."""
+    names = ("number", "workspace_id", "currency", "customer", "payable", "sha256")
+    return {
+        "object": "billing.verification",
+        "period": period,
+        "verified": not differences,
+        "statements": [{name: one[name] for name in names} for one in statements],
+        "differences": differences,
+    }
 
 
 def compared(statement: Mapping[str, Any], recomputed: Mapping[str, Any]) -> list[str]:

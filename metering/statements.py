@@ -40,16 +40,28 @@ class Statements:
             return _by_api_key(read, final, period, scope) if by_api_key else final
 
     def drafts(
-        self, read: Reader, span: Range, workspace_id: str | None = None, *, by_api_key: bool = False
+        self,
+        read: Reader,
+        span: Range,
+        workspace_id: str | None = None,
+        *,
+        by_api_key: bool = False,
+        main_currencies: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
-        """What the statements of a month would say by now; `workspace_id` None is every workspace."""
+        """What the statements of a month would say by now; `workspace_id` None is every workspace.
+
+        `main_currencies`, by workspace, say on which statement requests of free models stand; without them
+        today's settings do.
+        """
+        mains = main_currencies or {}
         values = {"period": span.period, "workspace_id": workspace_id, "start": span.start, "end": span.end}
         lines = _lines(read, values, by_api_key)
         counts = read.query("statements.counts", **values)
         made = []
         for customer in _customers(read, workspace_id, lines):
             own = {currency: found for (owner, currency), found in lines.items() if owner == customer["id"]}
-            uncharged = self._uncharged(read, customer, own, counts)
+            main = mains.get(customer["id"]) or self._main_currency(read, customer, own)
+            uncharged = _uncharged(customer["id"], main, counts)
             for currency in sorted(own.keys() | uncharged.keys()):
                 heading = Heading(
                     number=None,
@@ -62,18 +74,6 @@ class Statements:
                 made.append(statement_of(heading, own.get(currency, ()), *uncharged.get(currency, (0, 0))))
         return made
 
-    def _uncharged(
-        self, read: Reader, customer: Row, lines: Mapping[str, Any], counts: list[Row]
-    ) -> dict[str, tuple[int, int]]:
-        """Unmetered and free requests by currency; those of free models stand on the workspace's main statement."""
-        found: dict[str, tuple[int, int]] = {}
-        for row in counts:
-            if row["workspace_id"] == customer["id"] and (row["unmetered"] or row["free"]):
-                currency = row["currency"] or self._main_currency(read, customer, lines)
-                unmetered, free = found.get(currency, (0, 0))
-                found[currency] = (unmetered + row["unmetered"], free + row["free"])
-        return found
-
     def _main_currency(self, read: Reader, customer: Row, lines: Mapping[str, Any]) -> str:
         default: str | None = customer["currency"] or self._billing.currency
         if default is not None and (default in lines or not lines):
@@ -82,6 +82,17 @@ class Statements:
             return min(lines)
         known = read.query("statements.price_currencies")
         return str(known[0]["currency"]) if len(known) == 1 else NO_CURRENCY
+
+
+def _uncharged(workspace_id: str, main: str, counts: list[Row]) -> dict[str, tuple[int, int]]:
+    """Unmetered and free requests by currency; those of free models stand on the workspace's main statement."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in counts:
+        if row["workspace_id"] == workspace_id and (row["unmetered"] or row["free"]):
+            currency = row["currency"] or main
+            unmetered, free = found.get(currency, (0, 0))
+            found[currency] = (unmetered + row["unmetered"], free + row["free"])
+    return found
 
 
 def require_period(period: str | None) -> str:

@@ -13,6 +13,7 @@ from executor.options import ModelOptions
 from metering.api import audit as audit_api
 from metering.api import billing as billing_api
 from metering.api import events as events_api
+from metering.api import price_check as price_check_api
 from metering.api import statements as statements_api
 from metering.api import statistics as statistics_api
 from metering.clock import Clock, utc_now
@@ -76,7 +77,8 @@ def _routers(services: Services) -> list[APIRouter]:
         statistics_api.router(services.statistics),
         events_api.router(services.events),
         billing_api.router(services.ledger, services.prices, services.exports),
-        statements_api.router(books.statements, books.closing, books.corrections),
+        price_check_api.router(books.price_check),
+        statements_api.router(books.statements, books.closing, books.verification, books.corrections),
         audit_api.router(books.audit),
         workspaces_api.router(services.workspaces),
         service_routes(engine.ready, services.metrics.render),

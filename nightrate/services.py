@@ -126,7 +126,8 @@ def _wired(
     keys = KeyRing(store, admin.secret, clock)
     catalog = ModelCatalog(models)
     metrics = Metrics([(name, _upstreams(catalog, name)) for name in catalog.allowed(None)], store, VERSION)
-    books = open_books(store, prices, billing, settings.retention.event_days, clock, metrics)
+    charged = [(model.name, model.free) for model in models]
+    books = open_books(store, prices, billing, charged, settings.retention.event_days, clock, metrics)
     engine = Engine(_engine_parts(settings, env, clock, store, catalog, books, metrics, upstream_keys))
     files = Files(store, data_dir, settings.limits, clock)
     batches = Batches(store, files, catalog, prices, clock, engine.wake, books.budgets)

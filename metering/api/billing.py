@@ -14,6 +14,7 @@ from metering.ledger import GROUPS, KINDS, MAX_LIMIT, ChargeFilter, Ledger, Summ
 from metering.pages import Page
 from metering.price_list import PriceList
 
+MONTH = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
 _MOMENT = "ISO 8601 with a zone, or Unix seconds; to the second, inclusive."
 
 
@@ -28,7 +29,7 @@ Period = Annotated[
     str | None,
     Query(
         description="A month in the billing zone.",
-        json_schema_extra={"pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])$"},
+        json_schema_extra={"pattern": MONTH},
     ),
 ]
 Start = Annotated[str | None, Query(description=f"First second: {_MOMENT}")]

@@ -89,6 +89,23 @@ class BillingPeriods(BaseModel):
     last_id: str | None
 
 
+class VerifiedStatement(StatementNumber):
+    """A frozen statement and what it comes to."""
+
+    customer: str
+    payable: Money
+
+
+class VerificationShape(BaseModel):
+    """Whether a closed month's statements follow from the ledger; a sentence for each thing that does not."""
+
+    object: Literal["billing.verification"]
+    period: Period
+    verified: bool
+    statements: list[VerifiedStatement]
+    differences: list[str]
+
+
 class Correction(BaseModel):
     """The entries that a correction made."""
 

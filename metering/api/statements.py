@@ -7,12 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from metering.access import Access
-from metering.api.billing import After, Limit, Period, WorkspaceId
+from metering.api.billing import MONTH, After, Limit, Period, WorkspaceId
 from metering.api.statement_shapes import (
     BillingPeriod,
     BillingPeriods,
     Correction,
     StatementList,
+    VerificationShape,
 )
 from metering.closing import Closing
 from metering.corrections import Corrections, Replacement
@@ -20,6 +21,7 @@ from metering.errors import InvalidParameter, NotFound
 from metering.pages import page_of
 from metering.statement_page import statement_page
 from metering.statements import Statements, require_period
+from metering.verification import Verification
 
 ADMIN = "admin"
 """The tag of routes that the gate keeps for the admin."""
@@ -50,7 +52,7 @@ ClosedMonth = Annotated[
     str,
     Path(
         description="A past month in the billing zone.",
-        json_schema_extra={"pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])$"},
+        json_schema_extra={"pattern": MONTH},
     ),
 ]
 Format = Annotated[
@@ -62,11 +64,13 @@ GroupBy = Annotated[
 ]
 
 
-def router(statements: Statements, closing: Closing, corrections: Corrections) -> APIRouter:
+def router(
+    statements: Statements, closing: Closing, verification: Verification, corrections: Corrections
+) -> APIRouter:
     """The routes over their services."""
     routes = APIRouter(prefix="/v1/billing", tags=["billing"])
     _add_statements(routes, statements)
-    _add_periods(routes, closing)
+    _add_periods(routes, closing, verification)
 
     @routes.post("/corrections", response_model=Correction, summary="Correct a charge", tags=[ADMIN])
     def correct(request: Request, body: CorrectionBody) -> Response:
@@ -119,7 +123,7 @@ def _place(ids: list[str], after: str | None) -> int:
     return ids.index(after) + 1
 
 
-def _add_periods(routes: APIRouter, closing: Closing) -> None:
+def _add_periods(routes: APIRouter, closing: Closing, verification: Verification) -> None:
     @routes.get("/periods", response_model=BillingPeriods, summary="Months and whether they are closed")
     def periods(request: Request, limit: Limit = 100, after: After = None) -> Response:
         page = closing.periods(_access(request), limit=limit, after=after)
@@ -133,6 +137,15 @@ def _add_periods(routes: APIRouter, closing: Closing) -> None:
     )
     def close(request: Request, period: ClosedMonth) -> Response:
         return JSONResponse(closing.close(_access(request), period))
+
+    @routes.get(
+        "/periods/{period}/verify",
+        response_model=VerificationShape,
+        summary="Whether a closed month's statements still follow from the ledger",
+        tags=[ADMIN],
+    )
+    def verify(request: Request, period: ClosedMonth) -> Response:
+        return JSONResponse(verification.verify(_access(request), period))
 
 
 def _list(data: list[dict[str, Any]], ids: list[str], has_more: bool) -> Response:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nightrate.cli import admin, audit, books, files, money, work
+from nightrate.cli import admin, audit, books, files, money, prices, work
 from nightrate.cli.failure import CliFailure
 
 
@@ -38,7 +38,7 @@ def application() -> typer.Typer:
     app.command()(books.close)
     app.command()(books.correct)
     app.command()(audit.audit)
-    _group(app, money.prices, check=money.prices_check)
+    _group(app, prices.prices, check=prices.prices_check)
     _group(app, admin.keys, create=admin.keys_create, revoke=admin.keys_revoke)
     _group(app, admin.workspaces, create=admin.workspaces_create, set=admin.workspaces_set)
     app.command()(admin.settings)

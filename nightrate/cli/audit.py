@@ -35,7 +35,7 @@ def audit(
     around, screen = Surroundings(os.environ, config, url, key), Screen()
     asked = {"period": period, "task_id": task, "workspace_id": workspace}
     try:
-        report = _followed(screen, Service(around.service_url, _any_key(around)).lines("/v1/audit", asked))
+        report = _followed(screen, Service(around.service_url, around.any_key).lines("/v1/audit", asked))
     except NotReachable:
         if around.names_a_service:
             raise
@@ -48,14 +48,6 @@ def audit(
         _show(screen, report)
     if report["totals"]["different"]:
         raise typer.Exit(FAILED)
-
-
-def _any_key(around: Surroundings) -> str:
-    """A stopped service's data needs no key; a running one refuses an empty one."""
-    try:
-        return around.api_key
-    except CliFailure:
-        return ""
 
 
 def _followed(screen: Screen, lines: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """Commands on the books: statement, close, correct."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from nightrate.cli.download import save
 from nightrate.cli.failure import wrong_use
-from nightrate.cli.service import segment
+from nightrate.cli.proof import prove
+from nightrate.cli.service import Service, segment
 from nightrate.cli.shown import Screen
-from nightrate.cli.surroundings import AsJson, Config, Key, Url, WorkspaceId
+from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
 from nightrate.cli.work import connect
 
 _LINE_COLUMNS = [
@@ -29,6 +33,15 @@ def statement(
     month: Annotated[str | None, typer.Argument(metavar="PERIOD", help="YYYY-MM [the running month]")] = None,
     period: Annotated[str | None, typer.Option("--period", metavar="YYYY-MM", help="The same")] = None,
     by_api_key: Annotated[bool, typer.Option("--by-api-key", help="Lines by API key")] = False,
+    html: Annotated[bool, typer.Option("--html", help="A page that prints well, on standard output")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Whether a closed month still follows from the ledger (admin key)"),
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Verifies the exports in this folder instead, without any service"),
+    ] = None,
     workspace: WorkspaceId = None,
     as_json: AsJson = False,
     config: Config = None,
@@ -38,9 +51,13 @@ def statement(
     """Shows a month's statements, one per workspace and currency; a draft until the month is closed."""
     if month and period and month != period:
         raise wrong_use(f"two periods were given: {month} and {period}")
+    if verify or folder:
+        return prove(Surroundings(os.environ, config, url, key), month or period, folder, as_json)
     service = connect(config, url, key)
     wanted = month or period or service.get("/v1/billing/periods", limit=1)["data"][0]["period"]
     asked = {"period": wanted, "workspace_id": workspace, "group_by": "api_key" if by_api_key else None}
+    if html:
+        return _page(service, asked)
     found = service.get("/v1/billing/statements", limit=10_000, **asked)
     screen = Screen()
     if as_json:
@@ -50,6 +67,11 @@ def statement(
     for one in found["data"]:
         _show(screen, one, by_api_key)
     return None
+
+
+def _page(service: Service, asked: dict[str, str | None]) -> None:
+    with service.download("/v1/billing/statements", format="html", limit=10_000, **asked) as answer:
+        save(Screen(), answer.pieces(), answer.size, None, "Downloading")
 
 
 def _show(screen: Screen, one: dict[str, Any], by_api_key: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands on money and figures: export, prices, statistics."""
+"""Commands on money and figures: export, statistics."""
 
 import os
 from collections.abc import Mapping
@@ -9,12 +9,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nightrate.cli.download import save
-from nightrate.cli.failure import CliFailure
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen
 from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
 from nightrate.cli.work import connect
-from nightrate.models import configured_models
 
 Kind = Literal["charges", "usage", "statement", "events", "focus", "ledger"]
 Format = Literal["csv", "xlsx", "parquet", "jsonl", "json", "beancount"]
@@ -57,7 +55,7 @@ def export(
     rows: int | str
     try:
         rows, sha256 = _export_running(
-            Service(around.service_url, around.api_key), screen, kind, asked, target
+            Service(around.service_url, around.any_key), screen, kind, asked, target
         )
     except NotReachable:
         if around.names_a_service:
@@ -69,15 +67,6 @@ def export(
         rows, sha256 = export_stopped(around.settings, screen, kind, asked, target)
     if str(target) != "-":
         screen.say(f"{target}: {rows} rows, SHA-256 {sha256}")
-
-
-def _service(around: Surroundings) -> Service:
-    """The running service; without any key, since a stopped one's data needs none, a running one then refuses."""
-    try:
-        key = around.api_key
-    except CliFailure:
-        key = ""
-    return Service(around.service_url, key)
 
 
 def _running_month(around: Surroundings) -> str:
@@ -92,56 +81,6 @@ def _export_running(
     with service.download(f"/v1/billing/exports/{kind}", **asked) as answer:
         save(screen, answer.pieces(), answer.size, target, "Exporting")
         return answer.header("x-nightrate-rows"), answer.header("x-nightrate-sha256")
-
-
-def prices(
-    ctx: typer.Context, as_json: AsJson = False, config: Config = None, url: Url = None, key: Key = None
-) -> None:
-    """Lists the price book in force and its history."""
-    if ctx.invoked_subcommand:
-        return None
-    screen = Screen()
-    book = connect(config, url, key).all_pages("/v1/billing/prices", most=100_000)
-    if as_json:
-        return screen.json(book)
-    columns = [
-        ("Model", "model"),
-        ("Currency", "currency"),
-        ("Valid from", "valid_from"),
-        ("", "status"),
-        ("Tier", "tier"),
-        (">Input", "input"),
-        (">Output", "output"),
-        (">Thinking", "output_thinking"),
-    ]
-    rows = [_tier_row(price, tier) for price in book for tier in price["tiers"]]
-    screen.rows(columns, rows, empty="The price book is empty.")
-    return screen.say("Real-time list prices per million tokens; a batch costs half.")
-
-
-def _tier_row(price: dict[str, Any], tier: dict[str, Any]) -> dict[str, Any]:
-    bound = tier.get("up_to_input_tokens")
-    return {**price, **tier, "tier": "all" if bound is None else f"≤ {int(bound):,}"}
-
-
-def prices_check(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A price book [billing.prices of the settings]")
-    ] = None,
-    config: Config = None,
-) -> None:
-    """Reads a price book as the service would at start, and says what is wrong with it."""
-    from metering.prices import PriceBook, PriceBookError  # brings the database's libraries with it
-
-    around = Surroundings(os.environ, config)
-    path = file or around.settings.billing.prices
-    try:
-        book = PriceBook.load(path, around.settings.billing.currency if file is None else None)
-        if file is None:
-            book.check_models([(model.name, model.free) for model in configured_models(around.settings)])
-    except PriceBookError as error:
-        raise CliFailure(str(error)) from error
-    Screen().say(f"{path}: nothing wrong.")
 
 
 def statistics(

@@ -10,11 +10,16 @@ from metering.audit import Audit, AuditRequest
 from metering.clock import utc_now
 from metering.errors import Refused
 from metering.exports import Export, ExportRequest, Exports
+from metering.price_check import PriceCheck
 from metering.prices import PriceBook, PriceBookError
+from metering.statements import Statements
 from metering.store import Store, StoreError
+from metering.verification import Verification
 from nightrate.cli.download import save
 from nightrate.cli.failure import CliFailure, wrong_use
+from nightrate.cli.proof import some_of
 from nightrate.cli.shown import Screen
+from nightrate.models import configured_models
 from nightrate.settings import Settings
 
 
@@ -50,6 +55,29 @@ def audit_stopped(settings: Settings, asked: Mapping[str, str | None]) -> Iterat
         except Refused as error:
             raise (CliFailure if error.status == 404 else wrong_use)(error.message) from error
         yield from (step.as_json() for step in steps)
+
+
+def check_prices_stopped(settings: Settings, asked: Mapping[str, str | None]) -> dict[str, Any]:
+    """The same report as the running service would give."""
+    models = [(model.name, model.free) for model in configured_models(settings)]
+    with _store(settings) as store:
+        check = PriceCheck(store, settings.billing, models, utc_now)
+        try:
+            return check.run(ADMIN, str(asked["path"]), str(asked["text"]), asked["period"])
+        except Refused as error:
+            raise wrong_use(error.message) from error
+
+
+def verify_stopped(settings: Settings, period: str | None) -> Iterator[dict[str, Any]]:
+    """The same as the running service would answer, a month at a time; all closed ones if none is named."""
+    billing = settings.billing
+    with _store(settings) as store:
+        verification = Verification(store, Statements(store, billing), billing.zone)
+        try:
+            months = [period] if period else some_of(verification.closed())
+            yield from (verification.verify(ADMIN, name) for name in months)
+        except Refused as error:
+            raise (CliFailure if error.status == 404 else wrong_use)(error.message) from error
 
 
 def _made(exports: Exports, request: ExportRequest) -> Export:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nightrate.cli.failure import wrong_use
+from nightrate.cli.failure import CliFailure, wrong_use
 from nightrate.settings import Settings, SettingsError, load
 
 Config = Annotated[
@@ -72,6 +72,14 @@ class Surroundings:
         """The key to call with; exit code 2 if there is none anywhere."""
         given = self.key or self.env.get("NIGHTRATE_KEY") or self.env.get("NIGHTRATE_ADMIN_KEY")
         return given or self._admin_key()
+
+    @property
+    def any_key(self) -> str:
+        """The same, or an empty one: a stopped service's data needs none, and a running one refuses it."""
+        try:
+            return self.api_key
+        except CliFailure:
+            return ""
 
     def _admin_key(self) -> str:
         file = self.settings.storage.data_dir / "admin.key"

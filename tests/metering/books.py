@@ -12,6 +12,7 @@ from metering.corrections import Corrections
 from metering.ledger import ChargeFilter, Ledger
 from metering.options import BillingOptions
 from metering.statements import Statements
+from metering.verification import Verification
 from tests.metering.billed import BOOK, NOON, StandingClock, book, end, ended, event, meter, open_store, rows
 
 
@@ -34,6 +35,7 @@ class Rig:
         self.meter = meter(self.prices, self.clock, zone)
         self.statements = Statements(self.store, self.billing)
         self.closing = Closing(self.store, self.statements, self.meter, self.billing, self.clock)
+        self.verification = Verification(self.store, self.statements, self.billing.zone)
         self.told: list[str] = []
         self.corrections = Corrections(
             self.store, self.meter, self.billing, lambda: self.told.append("changed")

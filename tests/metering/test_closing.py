@@ -8,7 +8,9 @@ import pytest
 
 from metering.access import ADMIN, Access
 from metering.errors import Conflict, Forbidden, InvalidParameter, NotFound, Refused
-from metering.statement import differences
+from metering.statement import LineSums, differences
+from metering.statements import Statements
+from metering.verification import Verification
 from tests.metering.billed import UNMETERED
 from tests.metering.books import Rig
 
@@ -64,7 +66,7 @@ def test_a_final_statement_keeps_the_names_of_its_day(rig: Rig) -> None:
     rig.store.write(lambda tx: tx._connection.execute("UPDATE workspaces SET name = 'Renamed'"))
     rig.corrections.correct(ADMIN, rig.charges()[0]["charge_id"], "wrong")
     assert rig.statements.of(ADMIN, "2026-09") == before
-    assert rig.closing.verify("2026-09") == []
+    assert rig.verification.verify(ADMIN, "2026-09")["verified"]
     by_key = rig.statements.of(ADMIN, "2026-09", by_api_key=True)
     assert [one["sha256"] for one in by_key] == [one["sha256"] for one in before]
     assert {line["api_key_id"] for one in by_key for line in one["lines"]} == {"key_1"}
@@ -116,7 +118,7 @@ def test_nothing_enters_a_closed_month(rig: Rig) -> None:
     rig.task()
     assert {row["period"] for row in rig.charges()} == {"2026-09", "2026-10", "2026-11"}
     assert rig.charges()[-1]["ended_at"] == "2026-11-20T00:00:00Z"
-    assert rig.closing.verify("2026-09") == []
+    assert rig.verification.verify(ADMIN, "2026-09")["verified"]
 
 
 def test_a_month_ends_in_the_billing_zone(tmp_path: Path) -> None:
@@ -167,16 +169,38 @@ DAMAGES = [
 def test_verification_finds_every_damage(rig: Rig, damage: str, named: str) -> None:
     """Whether the ledger or the frozen statement was changed behind the service's back."""
     rig.closing.close(ADMIN, "2026-09")
-    assert rig.closing.verify("2026-09") == []
+    assert rig.verification.verify(ADMIN, "2026-09")["verified"]
     rig.store.write(lambda tx: tx._connection.execute(damage))
-    found = rig.closing.verify("2026-09")
+    found = rig.verification.verify(ADMIN, "2026-09")["differences"]
     assert any(named in said for said in found), found
+
+
+def test_settings_of_today_are_no_difference(tmp_path: Path) -> None:
+    """A workspace with free requests only may take another currency, name and issuer later on."""
+    rig = Rig(tmp_path, SEPTEMBER)
+    rig.workspace("default", currency="EUR")
+    rig.task({}, UNMETERED, model="gift", currency=None, free=True)
+    rig.clock.now = OCTOBER
+    rig.closing.close(ADMIN, "2026-09")
+    rig.store.write(lambda tx: tx._connection.execute("UPDATE workspaces SET currency = 'USD', name = 'New'"))
+    rig.billing = rig.billing.model_copy(update={"issuer_name": "Heirs", "currency": "CNY"})
+    years_later = Verification(rig.store, Statements(rig.store, rig.billing), rig.billing.zone)
+    assert years_later.verify(ADMIN, "2026-09")["differences"] == []
+    assert years_later.closed() == ["2026-09"]
+    rig.store.close()
+
+
+def test_only_the_admin_verifies(rig: Rig) -> None:
+    """The figures are those of all workspaces."""
+    rig.closing.close(ADMIN, "2026-09")
+    with pytest.raises(Forbidden):
+        rig.verification.verify(Access("ws_a", "key"), "2026-09")
 
 
 def test_a_month_that_is_open_can_not_be_verified(rig: Rig) -> None:
     """There is nothing frozen to compare."""
     with pytest.raises(NotFound):
-        rig.closing.verify("2026-10")
+        rig.verification.verify(ADMIN, "2026-10")
 
 
 def test_a_final_statement_is_proved_by_exported_charges_alone(rig: Rig) -> None:
@@ -188,7 +212,7 @@ def test_a_final_statement_is_proved_by_exported_charges_alone(rig: Rig) -> None
             for row in rig.charges(period="2026-09", workspace_id=final["workspace_id"])
             if row["currency"] == final["currency"]
         ]
-        assert differences(final, own) == []
-        assert differences({**final, "customer": "Somebody"}, own)
-        assert differences(final, [{**own[0], "amount": "1"}, *own[1:]])
-        assert differences(final, own[1:])
+        assert differences(final, LineSums(own)) == []
+        assert differences({**final, "customer": "Somebody"}, LineSums(own))
+        assert differences(final, LineSums([{**own[0], "amount": "1"}, *own[1:]]))
+        assert differences(final, LineSums(own[1:]))

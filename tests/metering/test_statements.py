@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metering.access import ADMIN, Access
 from metering.errors import InvalidParameter, NotFound
-from metering.statement import Heading, differences, lines_of, payable, statement_of
+from metering.statement import Heading, LineSums, differences, payable, statement_of
 from metering.statements import NO_CURRENCY
 from tests.metering.billed import UNMETERED
 from tests.metering.books import Rig, total
@@ -68,7 +68,7 @@ def test_lines_are_by_model_sku_tier_mode_and_price(rig: Rig) -> None:
         ("over", "standard", 2),
     ]
     assert total(draft["lines"]) == Decimal(draft["exact_amount"]) == total(rig.charges())
-    assert [{**line, **_decimals(line)} for line in lines_of(rig.charges())] == [
+    assert [{**line, **_decimals(line)} for line in LineSums(rig.charges()).lines()] == [
         {**line, **_decimals(line)} for line in draft["lines"]
     ]
 
@@ -226,9 +226,9 @@ def test_any_partition_sums_to_the_whole(calls: list[tuple[int, int, bool, str]]
         for one, by_key in zip(whole, rig.statements.of(ADMIN, "2026-11", by_api_key=True), strict=True):
             assert total(by_key["lines"]) == total(one["lines"]) == Decimal(one["exact_amount"])
             own = [row for row in charges if row["workspace_id"] == one["workspace_id"]]
-            assert differences(one, own) == []
-            assert differences(one, own[::-1]) == []
-            assert differences(one, own[1:])
+            assert differences(one, LineSums(own)) == []
+            assert differences(one, LineSums(own[::-1])) == []
+            assert differences(one, LineSums(own[1:]))
         rig.store.close()
 
 

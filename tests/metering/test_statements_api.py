@@ -31,7 +31,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
     """The routes; the header `x-workspace` says who asks."""
     app = FastAPI()
     errors.install(app)
-    app.include_router(statements.router(rig.statements, rig.closing, rig.corrections))
+    app.include_router(statements.router(rig.statements, rig.closing, rig.verification, rig.corrections))
 
     @app.middleware("http")
     async def known(request: Request, go_on: Any) -> Any:
@@ -85,6 +85,15 @@ def test_a_month_is_closed(client: TestClient) -> None:
     assert client.get("/v1/billing/periods?limit=1").json()["has_more"]
     by_key = client.get("/v1/billing/statements?period=2026-10&group_by=api_key").json()
     assert by_key["data"][0]["lines"][0]["api_key_id"] == "key_1"
+
+
+def test_a_closed_month_is_verified(client: TestClient) -> None:
+    """With each statement's number and hash; one that is not closed is not found."""
+    assert client.get("/v1/billing/periods/2026-10/verify").status_code == 404
+    client.post("/v1/billing/periods/2026-10/close")
+    told = client.get("/v1/billing/periods/2026-10/verify").json()
+    assert (told["verified"], told["differences"]) == (True, [])
+    assert [one["number"] for one in told["statements"]] == ["NR-000001", "NR-000002", "NR-000003"]
 
 
 def test_a_charge_is_corrected(client: TestClient, rig: Rig) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import requests
 from nightrate.app import build
 from nightrate.services import Services
 from nightrate.settings import SettingsError, load
-from tests.nightrate.running import environment, settings_file
+from tests.nightrate.running import PRICES, environment, settings_file
 from tests.nightrate.served import served
 from tests.upstream import Upstream
 
@@ -96,6 +97,8 @@ def test_the_statement_says_what_the_tasks_say(house: House) -> None:
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout) == over_http
     assert over_http[0]["status"] == "draft"
+    page = house.cli("statement", MONTH, "--html")
+    assert page.stdout == house.call("GET", f"/v1/billing/statements?period={MONTH}&format=html").text
     table = house.cli("statement", MONTH, "--by-api-key")
     assert "Draft" in table.stdout
     assert f"Payable:            {over_http[0]['payable']} USD" in table.stdout
@@ -109,6 +112,9 @@ def test_closing_from_the_command_line(house: House) -> None:
     before = (datetime.now(UTC).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
     closed = house.cli("close", before, "--json")
     assert json.loads(closed.stdout)["status"] == "closed"
+    proved = house.cli("statement", before, "--verify")
+    assert (proved.returncode, f"{before}: every statement follows" in proved.stderr) == (0, True)
+    assert house.cli("statement", MONTH, "--verify").returncode == 1
     again = house.cli("close", before)
     assert (again.returncode != 0, "never reopens" in again.stderr) == (True, True)
 
@@ -132,6 +138,22 @@ def test_a_used_up_budget_refuses_new_tasks_and_retries(house: House) -> None:
     assert 'nightrate_budget_used_ratio{workspace="default"}' in house.metric("nightrate_budget_used_ratio{")
     assert house.cli("workspaces", "set", "default", "--budget", "none").returncode == 0
     assert house.new_task().status_code == 200
+
+
+def test_a_price_book_is_held_against_the_ledger(house: House, tmp_path: Path) -> None:
+    """A later price says what the month would cost; a used one that was changed is refused with its line."""
+    book = tmp_path / "new.toml"
+    book.write_text(PRICES + PRICES.replace("2026-01-01", "2099-01-01").replace('"1"', '"10"'))
+    asked = house.cli("prices", "check", str(book), "--period", MONTH, "--json")
+    [row] = json.loads(asked.stdout)["data"]
+    assert (asked.returncode, row["as_dated"]["difference"]) == (0, "0")
+    assert Decimal(row["at_last_price"]["difference"]) == Decimal(row["input_tokens"]) * 9 / 2_000_000
+    book.write_text(PRICES.replace('"2"', '"3"'))
+    refused = house.cli("prices", "check", str(book), "--period", MONTH)
+    assert refused.returncode == 1
+    assert f"{book}:1: prices: a used price can't be changed" in refused.stdout
+    assert "would refuse it" in refused.stderr
+    assert house.cli("prices", "check", str(book), "--period", "2026-13").returncode == 2
 
 
 def test_a_budget_without_a_currency_is_refused(tmp_path: Path) -> None:

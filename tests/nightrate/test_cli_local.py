@@ -1,6 +1,7 @@
 """The commands that need no service: convert, check, sample, settings, prices check; and how commands fail."""
 
 import json
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nightrate.cli import main
+from tests.metering.golden_month import FOLDER as GOLDEN
 
 SETTINGS = """
 [storage]
@@ -188,6 +190,24 @@ def test_prices_check_names_the_fault(cli: Cli, tmp_path: Path) -> None:
     wrong.write_text(PRICES.replace('"0.8"', "0.8"))
     assert cli("prices", "check", wrong) == 1
     assert "wrong.toml" in cli.err
+
+
+def test_an_exported_folder_is_proved_without_a_service(cli: Cli, tmp_path: Path) -> None:
+    """Exit code 1 and the difference if a file was changed, 2 if there is nothing to prove."""
+    for name in ("statement-2026-03.json", "charges-2026-03.csv"):
+        shutil.copy(GOLDEN / name, tmp_path)
+    assert cli("statement", "--folder", tmp_path) == 0
+    assert "NR-000001" in cli.out
+    assert "2026-03: every statement follows from its charges" in cli.err
+    charges = tmp_path / "charges-2026-03.csv"
+    charges.write_text(charges.read_text("utf-8").replace('"0.0516"', '"0.0517"', 1), "utf-8")
+    assert cli("statement", "2026-03", "--folder", tmp_path) == 1
+    assert "amount is 0.0517, tokens and list price give 0.0516" in cli.out
+    assert cli("statement", "2026-04", "--folder", tmp_path) == 1
+    assert "nightrate export statement --period 2026-04" in cli.err
+    assert cli("statement", "--folder", tmp_path / "none") == 1
+    (tmp_path / "empty").mkdir()
+    assert cli("statement", "--folder", tmp_path / "empty") == 2
 
 
 @pytest.mark.parametrize(

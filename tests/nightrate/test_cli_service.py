@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
@@ -270,6 +271,9 @@ def test_export_is_the_same_from_a_stopped_service(nightrate: Installed, task: s
             assert done.returncode == 0, done.stderr
             running, stopped = (nightrate.folder / f"{when}.{name}" for when in ("running", "stopped"))
             assert running.read_bytes() == stopped.read_bytes()
+        checked = nightrate("prices", "check", "--period", f"{datetime.now(UTC):%Y-%m}")
+        assert (checked.returncode, "the service would take it" in checked.stderr) == (0, True)
+        assert "no month is closed" in nightrate("statement", "--verify").stderr
         assert nightrate("export", "charges", "--url", f"http://127.0.0.1:{nightrate.port}").returncode == 1
     finally:
         nightrate.start()
