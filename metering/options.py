@@ -62,3 +62,4 @@ class StatisticsOptions(Options):
 
     window_days: int = Field(default=15, ge=1, le=400)
     max_points: int = Field(default=1500, ge=2, le=100_000)
+    cache_bytes: int = Field(default=64 * 2**20, ge=0)

@@ -4,35 +4,27 @@ Figures are dated by the task's end. Durations are of succeeded calls, in millis
 nearest ranks of merged histograms, right to 1 %. A figure of no calls is null.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
 
 from metering.access import Access
 from metering.clock import Clock
+from metering.ended_hours import EndedHours, microseconds
+from metering.ended_tasks import AMOUNTS, COUNTS, SHOWN_COUNTS, TIMES, Whose
 from metering.errors import InvalidParameter
+from metering.groups import PER_CENTS, Group, grouped
 from metering.histogram import value_of
-from metering.money import plain
+from metering.money import EXACT, ZERO, plain
 from metering.options import StatisticsOptions
 from metering.points import interval_of, points
 from metering.ranges import Range, parse_zone, windowed
-from metering.store import Row, Store
+from metering.spreads import Buckets, Numbers
+from metering.store import Store
 
 INFERENCE_TYPE = "batch"
-COUNTS = (
-    "calls",
-    "succeeded",
-    "failed",
-    "rate_limited",
-    "content_filtered",
-    "unmetered",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
-_SUMS = (*COUNTS, "tasks", "duration_ms_sum", "first_token_calls", "first_token_ms_sum")
-_PERCENTILES = ("p50", "p95", "p99")
 Json = dict[str, Any]
 
 
@@ -43,6 +35,7 @@ class Statistics:
         self._store = store
         self._options = options
         self._clock = clock
+        self._hours = EndedHours(options.cache_bytes)
 
     def models(
         self,
@@ -57,18 +50,18 @@ class Statistics:
     ) -> Json:
         """SPEC §6.1: a row per model, workspace and currency, and their totals."""
         span = self._range(start, end, timezone, inference_type)
-        chosen = {
-            "start": span.start,
-            "end": span.end,
-            "model": model,
-            "workspace_id": access.visible(workspace_id),
-        }
+        visible = access.visible(workspace_id)
+
         with self._store.reading() as read:
-            rows = read.query("statistics.models", **chosen)
-            ranks = {row["key"]: row for row in read.query("statistics.models_percentiles", **chosen)}
-            amounts = read.query("statistics.amounts", **chosen)
-        data = [_model_row(row, ranks.get(row["key"])) for row in rows]
-        return {**_head(span), "data": data, "totals": _totals(rows, ranks.get(0), amounts)}
+            groups, together = grouped(
+                self._hours.within(read, span.start, span.end),
+                lambda ended_us, owners: self._only(owners, owners, model, visible),
+                first_tokens=False,
+            )
+        known = self._hours.owners.known()
+        named = {known[number]: group for number, group in groups.items()}
+        data = [_model_row(whose, named[whose]) for whose in sorted(named, key=_in_order)]
+        return {**_head(span), "data": data, "totals": _totals(data, together)}
 
     def trend(
         self,
@@ -87,23 +80,19 @@ class Statistics:
         visible = access.visible(workspace_id)
         step = interval_of(interval, span, self._options.max_points)
         starts = points(span, step, self._options.max_points)
-        chosen = {
-            "start": span.start,
-            "end": span.end,
-            "model": model,
-            "workspace_id": visible,
-            "points": ",".join(str(_microseconds(at)) for at in starts),
-        }
+        starts_us = np.array([microseconds(at) for at in starts])
+
+        def point_of(ended_us: Numbers, owners: Numbers) -> Numbers:
+            point = np.searchsorted(starts_us, ended_us, "right") - 1
+            return self._only(point, owners, model, visible)
+
         with self._store.reading() as read:
-            sums = {row["point"]: row for row in read.query("statistics.trend", **chosen)}
-            ranks = {
-                (row["point"], row["first_token"]): row
-                for row in read.query("statistics.trend_percentiles", **chosen)
-            }
+            within = self._hours.within(read, span.start, span.end)
+            groups, _ = grouped(within, point_of, first_tokens=True)
+        found = {point: _point(group) for point, group in groups.items()}
         data = [
-            {"time": at.astimezone(span.zone).isoformat()}
-            | _point(sums.get(i, _NOTHING), ranks.get((i, False)), ranks.get((i, True)))
-            for i, at in enumerate(starts)
+            {"time": at.astimezone(span.zone).isoformat(), **found.get(number, _EMPTY_POINT)}
+            for number, at in enumerate(starts)
         ]
         return {"model": model, **_head(span), "interval": step, "data": data}
 
@@ -131,6 +120,12 @@ class Statistics:
         data = [{**row, "share": row["calls"] / failed} for row in rows]
         return {"model": model, **_head(span), "failed": failed, "data": data}
 
+    def _only(self, keys: Numbers, owners: Numbers, model: str | None, workspace_id: str | None) -> Numbers:
+        """The keys of tasks of that model and workspace, any if none; -1 for the others."""
+        known = self._hours.owners.known()
+        chosen = [model in (None, its[0]) and workspace_id in (None, its[1]) for its in known]
+        return np.where(np.array(chosen)[owners], keys, -1)
+
     def _range(
         self, start: str | None, end: str | None, timezone: str | None, inference_type: str | None
     ) -> Range:
@@ -148,17 +143,10 @@ class Statistics:
         )
 
 
-_NOTHING: Mapping[str, Any] = dict.fromkeys(
-    (
-        *_SUMS,
-        "running_ms",
-        "output_token_calls",
-        "output_token_ms_sum",
-        "timed_output_tokens",
-        "timed_output_ms",
-    ),
-    0,
-)
+def _in_order(whose: Whose) -> tuple[str, str, bool, str]:
+    """By model, workspace and currency; without a currency last."""
+    model, workspace_id, currency = whose
+    return model, workspace_id, currency is None, currency or ""
 
 
 def _head(span: Range) -> Json:
@@ -170,58 +158,60 @@ def _head(span: Range) -> Json:
     }
 
 
-def _microseconds(at: datetime) -> int:
-    return int(at.timestamp()) * 1_000_000
-
-
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
 def _counts(sums: Mapping[str, Any]) -> Json:
     return {
-        **{name: sums[name] for name in COUNTS},
+        **{name: sums[name] for name in SHOWN_COUNTS},
         "total_tokens": sums["input_tokens"] + sums["output_tokens"],
         "failure_rate": _ratio(sums["failed"], sums["calls"]),
     }
 
 
-def _spread(field: str, total_ms: float, calls: int, ranks: Row | None) -> Json:
+def _spread(field: str, total_ms: float, calls: int, its: Buckets | None) -> Json:
     """Average and percentiles of a time."""
-    values = {f"{p}_{field}": value_of(ranks[p]) if ranks else None for p in _PERCENTILES}
-    return {f"avg_{field}": _ratio(total_ms, calls), **values}
+    values = map(value_of, its) if its else [None] * len(PER_CENTS)
+    named = {f"p{per_cent}_{field}": value for per_cent, value in zip(PER_CENTS, values, strict=True)}
+    return {f"avg_{field}": _ratio(total_ms, calls), **named}
 
 
-def _figures(sums: Mapping[str, Any], ranks: Row | None) -> Json:
+def _figures(group: Group) -> Json:
+    sums = group.sums
     return {
         **_counts(sums),
-        **_spread("duration_ms", sums["duration_ms_sum"], sums["succeeded"], ranks),
+        **_spread("duration_ms", sums["duration_ms_sum"], sums["succeeded"], group.durations),
         "avg_first_token_ms": _ratio(sums["first_token_ms_sum"], sums["first_token_calls"]),
         "tasks": sums["tasks"],
     }
 
 
-def _money(row: Row) -> Json:
-    return {name: plain(row[name]) for name in ("list_amount", "amount")}
+def _model_row(whose: Whose, group: Group) -> Json:
+    names = dict(zip(("model", "workspace_id", "currency"), whose, strict=True))
+    return {**names, **_figures(group), **{name: plain(group.sums[name]) for name in AMOUNTS}}
 
 
-def _model_row(row: Row, ranks: Row | None) -> Json:
-    whose = {name: row[name] for name in ("model", "workspace_id", "currency")}
-    return {**whose, **_figures(row, ranks), **_money(row)}
-
-
-def _totals(rows: Iterable[Row], ranks: Row | None, amounts: Iterable[Row]) -> Json:
-    rows = list(rows)
-    sums = {name: sum(row[name] for row in rows) for name in _SUMS}
+def _totals(rows: Sequence[Json], together: Group) -> Json:
+    amounts: dict[str, dict[str, Decimal]] = {}
+    for row in rows:
+        if row["currency"] is not None:
+            of_currency = amounts.setdefault(row["currency"], dict.fromkeys(AMOUNTS, ZERO))
+            for name in AMOUNTS:
+                of_currency[name] = EXACT.add(of_currency[name], Decimal(row[name]))
     return {
         "models": len({row["model"] for row in rows}),
-        **_figures(sums, ranks),
-        "amounts": [{"currency": row["currency"], **_money(row)} for row in amounts],
+        **_figures(together),
+        "amounts": [
+            {"currency": currency, **{name: plain(amount) for name, amount in amounts[currency].items()}}
+            for currency in sorted(amounts)
+        ],
     }
 
 
-def _point(sums: Mapping[str, Any], durations: Row | None, first_tokens: Row | None) -> Json:
+def _point(group: Group) -> Json:
     """A point's call statistics and performance; without calls its performance is null."""
+    sums = group.sums
     total = sums["input_tokens"] + sums["output_tokens"]
     minutes = sums["running_ms"] / 60_000 if sums["calls"] else 0
     return {
@@ -230,8 +220,13 @@ def _point(sums: Mapping[str, Any], durations: Row | None, first_tokens: Row | N
         "avg_tokens_per_request": _ratio(total, sums["calls"]),
         "requests_per_minute": _ratio(sums["calls"], minutes),
         "tokens_per_minute": _ratio(total, minutes),
-        **_spread("duration_ms", sums["duration_ms_sum"], sums["succeeded"], durations),
-        **_spread("first_token_ms", sums["first_token_ms_sum"], sums["first_token_calls"], first_tokens),
+        **_spread("duration_ms", sums["duration_ms_sum"], sums["succeeded"], group.durations),
+        **_spread(
+            "first_token_ms", sums["first_token_ms_sum"], sums["first_token_calls"], group.first_tokens
+        ),
         "avg_time_per_output_token_ms": _ratio(sums["output_token_ms_sum"], sums["output_token_calls"]),
         "output_tokens_per_second": _ratio(sums["timed_output_tokens"], sums["timed_output_ms"] / 1000),
     }
+
+
+_EMPTY_POINT = _point(Group(dict.fromkeys((*COUNTS, *TIMES, "tasks"), 0), None, None))

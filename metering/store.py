@@ -31,6 +31,7 @@ from metering.failures import (
     StoreInvalid,
     WriteFailed,
 )
+from metering.no_pandas import NoPandas
 from metering.options import StorageOptions
 from metering.queries import Query, load_migrations, load_queries
 
@@ -128,6 +129,7 @@ class Store:
         packages: Sequence[str] = ("metering", "executor", "nightrate"),
         clock: Clock = utc_now,
     ) -> None:
+        NoPandas.install()
         self._options = options
         self._clock = clock
         self._queries = load_queries(packages)
