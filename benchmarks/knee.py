@@ -11,10 +11,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from executor.limiter import AdaptiveLimit
-from executor.upstream import Answer, HttpUpstream, http_client
+from executor.upstream import Answer, HttpUpstream, NoAnswer
+from executor.wire.origin import tls_context
 from tests.behaviour import Behaviour
 from tests.upstream import Upstream
 
@@ -69,14 +71,13 @@ class Run:
 
 async def _saturate(url: str, limit: Limit, seconds: float) -> Run:
     """Keeps as many requests under way as the limit allows."""
-    client = http_client(10)
-    upstream, tasks = HttpUpstream(client, url, None, 1_000_000, streams=False), set[asyncio.Task[None]]()
+    upstream = HttpUpstream(
+        url, None, response_bytes=10**6, timeout_seconds=60, connect_timeout_seconds=10, tls=tls_context()
+    )
     begun, answers, late, limits, changed = time.monotonic(), 0, 0, list[int](), asyncio.Event()
 
-    async def ask() -> None:
+    def answered(started: float, answer: Answer | NoAnswer) -> None:
         nonlocal answers, late
-        started = time.monotonic()
-        answer = await upstream.ask("/v1/chat/completions", BODY, 60)
         now = time.monotonic()
         if not isinstance(answer, Answer) or answer.status != 200:
             raise SystemExit(f"the scripted upstream answered {answer}")
@@ -91,16 +92,11 @@ async def _saturate(url: str, limit: Limit, seconds: float) -> Run:
     while time.monotonic() < begun + seconds:
         for _ in range(limit.free):
             limit.started()
-            task = asyncio.create_task(ask())
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            upstream.ask("/v1/chat/completions", BODY, partial(answered, time.monotonic()))
         changed.clear()
         await changed.wait()
     passed = time.monotonic() - begun
-    for task in list(tasks):
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await client.close()
+    upstream.close()
     return Run(answers / passed, late / (passed - seconds / 2), sum(limits) / max(1, len(limits)))
 
 

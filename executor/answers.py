@@ -37,6 +37,9 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         return self.kind == "retry" and self.error_code != "invalid_response"
 
 
+UNKNOWN = Verdict("retry", None)
+"""Of an attempt that has not ended."""
+
 _ABSENT = msgspec.Raw(b"null")
 
 

@@ -1,6 +1,7 @@
 """What the engine is made of, and how it is put together."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from executor.quota import quota_of
 from executor.recorder import Recorder
 from executor.recovery import Recovery
 from executor.tasks import Task
-from executor.upstream import Client, HttpUpstream, TestModel
+from executor.upstream import HttpUpstream, TestModel
+from executor.wire.origin import tls_context
 from metering.clock import Clock
 from metering.store import Store
 
@@ -76,27 +78,31 @@ class Listener(Protocol):
         ...
 
 
-def lanes_of(parts: EngineParts, client: Client) -> dict[str, Sequence[Lane]]:
+def lanes_of(parts: EngineParts) -> dict[str, Sequence[Lane]]:
     """The upstreams of every model, by its name."""
+    tls = tls_context()
     models = [parts.catalog.get(name) for name in parts.catalog.allowed(None)]
-    return {model.name: _lanes(parts, client, model) for model in models if model is not None}
+    return {model.name: _lanes(parts, tls, model) for model in models if model is not None}
 
 
-def _lanes(parts: EngineParts, client: Client, model: ModelOptions) -> Sequence[Lane]:
+def _lanes(parts: EngineParts, tls: ssl.SSLContext, model: ModelOptions) -> Sequence[Lane]:
     quota = quota_of(model.requests_per_minute, model.tokens_per_minute)
     most, first = model.max_concurrency, model.initial_concurrency
     if model.name == TEST_MODEL:
         return [Lane(model.name, TestModel(), AdaptiveLimit(most, first), quota)]
-    key, size = parts.api_keys.get(model.name), parts.limits.response_bytes
-    return [
-        Lane(
-            model.name,
-            HttpUpstream(client, url, key, size, streams=model.stream),
-            AdaptiveLimit(most, first),
-            quota,
+    upstreams = [
+        HttpUpstream(
+            url,
+            parts.api_keys.get(model.name),
+            response_bytes=parts.limits.response_bytes,
+            timeout_seconds=model.timeout_seconds,
+            connect_timeout_seconds=parts.options.connect_timeout_seconds,
+            tls=tls,
+            streams=model.stream,
         )
         for url in model.upstreams
     ]
+    return [Lane(model.name, upstream, AdaptiveLimit(most, first), quota) for upstream in upstreams]
 
 
 def tools_of(

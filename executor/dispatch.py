@@ -21,7 +21,7 @@ from executor.recorder import Recorder
 from executor.request import Outcome, Request, answer_line, error_line
 from executor.run import TaskRun
 from executor.scheduler import Scheduler
-from executor.upstream import NoAnswer
+from executor.upstream import Answer, NoAnswer
 from metering.clock import Clock
 from metering.event import Event
 
@@ -94,9 +94,10 @@ class Dispatcher:
         return [run for scheduler in self.schedulers.values() for run in scheduler.runs()]
 
     def stop(self) -> None:
-        """Probes no more; attempts that are under way are their tasks' business."""
-        for prober in self._probers.values():
+        """Probes no more, and closes the connections; attempts under way are their tasks' business."""
+        for lane, prober in self._probers.items():
             prober.stop()
+            lane.upstream.close()
 
     # -- starting ----------------------------------------------------------------------------------
 
@@ -147,48 +148,60 @@ class Dispatcher:
             request.started_at, request.started_monotonic = self._clock(), now
             run.started_at = run.started_at or request.started_at
             self._bytes += request.size
+        request.attempts += 1
         lane.started(now)
-        attempt = asyncio.get_running_loop().create_task(self._attempt(lane, run, request))
+        attempt = Attempt(lane, run, request, now)
         run.attempts.add(attempt)
-        # not in a `finally` of the attempt: one that is cancelled before its first step never enters it
-        attempt.add_done_callback(partial(self._over, lane, run, request, now))
+        attempt.call = lane.upstream.ask(run.task.endpoint, request.body, partial(self._answered, attempt))
 
     # -- one attempt -------------------------------------------------------------------------------
 
-    async def _attempt(self, lane: Lane, run: TaskRun, request: Request) -> bool:
-        """One HTTP call and what it means; True if its request goes on."""
-        begun = time.monotonic()
-        request.attempts += 1
+    def _answered(self, attempt: Attempt, answer: Answer | NoAnswer) -> None:
+        """An HTTP call has ended."""
+        attempt.ended = time.monotonic()
         try:
-            answer = await lane.upstream.ask(run.task.endpoint, request.body, run.model.timeout_seconds)
-            ended = time.monotonic()
-            code = answer.code if isinstance(answer, NoAnswer) else str(answer.status)
-            self._instruments.attempt(lane.model, lane.label, code)
-            if run.broken is not None:
-                return False
-            verdict = judge(answer, run.task.endpoint, self._clock)
-            first = None if isinstance(answer, NoAnswer) else answer.first_token_seconds
-            attempt = Attempt(lane, run, request, verdict, begun, ended, first)
-            lane.learn(attempt)
-            return self._decide(attempt)
+            kept = self._judge(attempt, answer)
         except Exception as error:  # a fault of ours: this task alone is read again
-            log.exception("%s line %d: an attempt failed inside", run.task.id, request.line_no)
-            run.fail(error)
-            return False
+            log.exception(
+                "%s line %d: an attempt failed inside", attempt.run.task.id, attempt.request.line_no
+            )
+            attempt.run.fail(error)
+            kept = False
+        self._over(attempt, kept, attempt.ended)
+        self.pump(attempt.lane.model)
 
-    def _over(
-        self, lane: Lane, run: TaskRun, request: Request, begun: float, task: asyncio.Task[bool]
-    ) -> None:
-        """An attempt has ended, or was given up: its place is free."""
-        kept, now = not task.cancelled() and task.result(), time.monotonic()
-        self._bytes -= 0 if kept else request.size
+    def _judge(self, attempt: Attempt, answer: Answer | NoAnswer) -> bool:
+        """What it means; True if its request goes on."""
+        lane, run = attempt.lane, attempt.run
+        if isinstance(answer, NoAnswer):
+            code = answer.code
+        else:
+            code, attempt.first_token_seconds = str(answer.status), answer.first_token_seconds
+        self._instruments.attempt(lane.model, lane.label, code)
+        if run.broken is not None:
+            return False
+        attempt.verdict = judge(answer, run.task.endpoint, self._clock)
+        lane.learn(attempt)
+        return self._decide(attempt)
+
+    def give_up(self, run: TaskRun) -> None:
+        """Cancels what a task has under way; their places are free."""
+        for attempt in list(run.attempts):
+            if attempt.call is not None:
+                attempt.call.cancel()
+            self._over(attempt, False, time.monotonic())
+        self.pump(run.model.name)
+
+    def _over(self, attempt: Attempt, kept: bool, now: float) -> None:
+        """An attempt has ended, or was given up; `kept` if its request goes on."""
+        lane, run = attempt.lane, attempt.run
+        self._bytes -= 0 if kept else attempt.request.size
         lane.ended(now)
-        run.attempts.discard(task)
-        self.schedulers[lane.model].ended(run, begun, now, finished=not kept)
+        run.attempts.discard(attempt)
+        self.schedulers[lane.model].ended(run, attempt.begun, now, finished=not kept)
         if not run.attempts:
             run.quiet_since = self._clock()
         _say_if_over(run)
-        self.pump(lane.model)
 
     def _decide(self, attempt: Attempt) -> bool:
         """Concludes from an attempt, or has it judged by a probe; True if its request goes on."""

@@ -22,7 +22,6 @@ from executor.live import Live, LiveView, Speeds
 from executor.recorder import BatchDone, Recorder
 from executor.storage import StorageGate, check_storage
 from executor.tasks import Task
-from executor.upstream import http_client
 
 __all__ = ["Engine", "EngineParts", "Live"]
 
@@ -42,7 +41,6 @@ class Engine:
         self._recovering: dict[str, str] = {}
         self._speeds = Speeds()
         self._reason = "starting"
-        self._client = http_client(parts.options.connect_timeout_seconds)
         self._recorder = Recorder(
             parts.store,
             parts.options,
@@ -50,7 +48,7 @@ class Engine:
             on_done=lambda done: self._soon(lambda: self._on_done(done)),
             on_seconds=parts.instruments.commit,
         )
-        lanes = lanes_of(parts, self._client)
+        lanes = lanes_of(parts)
         self._dispatcher = Dispatcher(lanes, self._recorder, parts.options, parts.instruments, parts.clock)
         self._threads = ThreadPoolExecutor(_DISK_THREADS, "engine-disk")
         self._storage = StorageGate(
@@ -133,7 +131,6 @@ class Engine:
             ticks.cancel()
             await self._finish()
             self._storage.stop()
-        await self._client.close()
 
     async def _finish(self) -> None:
         """Lets attempts end within the grace, gives up the rest, and commits what has been answered."""

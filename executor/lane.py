@@ -5,12 +5,12 @@ from datetime import datetime
 
 import msgspec
 
-from executor.answers import Verdict
+from executor.answers import UNKNOWN, Verdict
 from executor.limiter import AdaptiveLimit
 from executor.quota import Quota
 from executor.request import Request
 from executor.run import TaskRun
-from executor.upstream import Upstream
+from executor.upstream import Call, Upstream
 
 REFUSED = (401, 403)
 """What an upstream answers to a key that it does not accept."""
@@ -86,16 +86,18 @@ class Lane:
             self.limit.timed_out(ended)
 
 
-class Attempt(msgspec.Struct, frozen=True, eq=False):
-    """One HTTP call that has ended."""
+class Attempt(msgspec.Struct, eq=False):
+    """One HTTP call for a request: under way, then ended with a verdict."""
 
     lane: Lane
     run: TaskRun
     request: Request
-    verdict: Verdict
     begun: float
-    """Monotonic seconds."""
-    ended: float
+    """Monotonic seconds, as is `ended`."""
+    call: Call | None = None
+    """What may be cancelled while it is under way."""
+    ended: float = 0.0
+    verdict: Verdict = UNKNOWN
     first_token_seconds: float | None = None
     """From the start to the first token, if the answer was streamed."""
 

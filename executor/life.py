@@ -155,8 +155,7 @@ class TaskLife:
             await self._work(task, run)
         finally:
             self._tools.dispatcher.remove(run)
-            for attempt in run.attempts:
-                attempt.cancel()
+            self._tools.dispatcher.give_up(run)
             self.run = None
             await self._drained(run, None)
             run.files.close()
@@ -211,8 +210,7 @@ class TaskLife:
         while not run.idle:
             left = None if deadline is None else deadline - asyncio.get_running_loop().time()
             if left is not None and left <= 0:
-                for attempt in run.attempts:
-                    attempt.cancel()
+                self._tools.dispatcher.give_up(run)
                 deadline = None
             self._tools.recorder.hurry()
             await self._changed(run, left if deadline is not None else None)

@@ -6,12 +6,16 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from executor.options import ModelOptions
 from executor.pace import Cost
 from executor.request import Request
 from executor.result_files import ResultFiles
 from executor.tasks import Task
+
+if TYPE_CHECKING:
+    from executor.lane import Attempt
 
 
 class TaskRun:
@@ -37,7 +41,8 @@ class TaskRun:
         self.remaining = task.total - done
         """Requests without a committed outcome."""
         self.uncommitted = 0
-        self.attempts: set[asyncio.Task[bool]] = set()
+        self.attempts: set[Attempt] = set()
+        """Those under way."""
         self.doubted: set[Request] = set()
         """Requests whose last attempt failed and waits for a probe to tell whose fault it was."""
         self.broken: BaseException | None = None

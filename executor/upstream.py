@@ -1,46 +1,29 @@
-"""The only file that speaks to a model: one HTTP attempt, bounded in time and size.
+"""The only file that speaks to a model: OpenAI-compatible HTTP, or the built-in test model.
 
-An attempt brings an `Answer` (complete, whatever its status) or a `NoAnswer` (why there is none);
-it never raises, but for cancellation.
+What comes of an attempt is a value, told to whoever asked: an `Answer` with whatever status, or a
+`NoAnswer` that says why. Everything belongs to the dispatch loop.
 """
 
 import asyncio
-import time
-from contextlib import suppress
-from datetime import timedelta
+import ssl
+from functools import partial
 from typing import Protocol
-from urllib.parse import urlsplit, urlunsplit
-
-import msgspec
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
-from pyreqwest.request import RequestBuilder
-from pyreqwest.response import Response
 
 from executor.options import TEST_MODEL
-from executor.streamed import STREAMED_ENDPOINTS, Streamed, is_event_stream
+from executor.streamed import STREAMED_ENDPOINTS
+from executor.wire.exchange import Answer, Done, Exchange, Glance, NoAnswer
+from executor.wire.origin import head_of, origin_of, without_user_info
+from executor.wire.pool import Pool
 
-__all__ = ["Answer", "Client", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "http_client"]
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """A complete HTTP answer."""
-
-    status: int
-    body: bytes
-    request_id: str | None = None
-    retry_after: str | None = None
-    """The header as it was sent: seconds or an HTTP date."""
-    first_token_seconds: float | None = None
-    """From the start of the attempt, if the answer was streamed."""
+__all__ = ["Answer", "Call", "Done", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "without_user_info"]
 
 
-class NoAnswer(msgspec.Struct, frozen=True, gc=False):
-    """An attempt without a usable answer."""
+class Call(Protocol):
+    """A request that is under way."""
 
-    code: str
-    """`timeout`, `connection_error` or `response_too_large`."""
-    message: str
+    def cancel(self) -> None:
+        """Gives it up: nothing more is told of it."""
+        ...
 
 
 class Upstream(Protocol):
@@ -49,120 +32,81 @@ class Upstream(Protocol):
     label: str | None
     """Its URL without user info, for events and metrics; none for the built-in test model."""
 
-    async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
-        """Sends one request and reads the whole answer."""
+    def ask(self, endpoint: str, body: bytes, done: Done) -> Call:
+        """Sends one request; `done` is told what came of it, and never before this returns."""
         ...
 
     async def probe(self, timeout_seconds: float) -> int | None:
         """The status of `GET /models`; none if there was no answer."""
         ...
 
-
-def http_client(connect_timeout_seconds: float) -> Client:
-    """The client that all upstreams share: no redirects, no proxy from the environment."""
-    return (
-        ClientBuilder()
-        .connect_timeout(timedelta(seconds=connect_timeout_seconds))
-        .follow_redirects(False)
-        .error_for_status(False)
-        .pool_idle_timeout(timedelta(seconds=30))
-        .user_agent("nightrate")
-        .no_proxy()
-        .build()
-    )
-
-
-_SMALL_DIGITS = 6
-"""An announced length below a million bytes needs no watching: the client reads no more than that."""
+    def close(self) -> None:
+        """Gives its connections back."""
+        ...
 
 
 class HttpUpstream:
-    """A base URL such as `http://host:9000/v1`."""
+    """A base URL such as `http://host:9000/v1`. No redirects, no proxy from the environment."""
 
     def __init__(
-        self, client: Client, url: str, api_key: str | None, response_bytes: int, *, streams: bool = False
+        self,
+        url: str,
+        api_key: str | None,
+        *,
+        response_bytes: int,
+        timeout_seconds: float,
+        connect_timeout_seconds: float,
+        tls: ssl.SSLContext,
+        streams: bool = False,
     ) -> None:
-        parts = urlsplit(url)
         self.label: str | None = without_user_info(url)
-        self._client = client
-        self._base = str(self.label).rstrip("/")
-        self._user = (parts.username, parts.password) if parts.username else None
-        self._api_key = api_key
+        self._url, self._api_key = url, api_key
         self._limit = response_bytes
         self._streams = streams
+        self._heads: dict[str, bytes] = {}
+        origin = origin_of(url)
+        self._pool_of = partial(
+            Pool,
+            origin,
+            connect_timeout_seconds=connect_timeout_seconds,
+            tls=tls if origin.encrypted else None,
+        )
+        self._pool = self._pool_of(timeout_seconds=timeout_seconds)
 
-    async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
+    def ask(self, endpoint: str, body: bytes, done: Done) -> Call:
         """Sends one request; the time limit covers all of it, to the last byte of the answer."""
-        request = self._signed(self._client.post(self._base + endpoint.removeprefix("/v1")))
-        request = request.header("content-type", "application/json").body_bytes(body)
-        request = request.timeout(timedelta(seconds=timeout_seconds))
-        if self._streams:  # else the client reads ahead, and the first token seems to come with the last
-            request = request.streamed_read_buffer_limit(0)
-        begun = time.monotonic()
-        try:
-            async with request.build_streamed() as response:
-                if endpoint in STREAMED_ENDPOINTS and _streams(response):
-                    return await self._read_stream(response, Streamed(endpoint, self._limit), begun)
-                return await self._read(response)
-        except RequestTimeoutError:
-            return NoAnswer("timeout", f"No complete answer within {timeout_seconds:g} s.")
-        except PyreqwestError as error:
-            return NoAnswer("connection_error", f"The upstream gave no complete answer: {_reason(error)}.")
+        head = b"%scontent-length: %d\r\n\r\n" % (
+            self._heads.get(endpoint) or self._head(endpoint),
+            len(body),
+        )
+        streamed = endpoint if self._streams and endpoint in STREAMED_ENDPOINTS else None
+        exchange = Exchange((head, body), self._limit, done, streamed)
+        self._pool.begin(exchange)
+        return exchange
 
     async def probe(self, timeout_seconds: float) -> int | None:
-        """Reads nothing but the status of `GET /models`."""
-        request = self._signed(self._client.get(f"{self._base}/models"))
+        """Asks on a connection of its own, so that it tells what a new one would meet."""
+        told: asyncio.Future[Answer | NoAnswer] = asyncio.get_running_loop().create_future()
+        pool = self._pool_of(timeout_seconds=timeout_seconds)
+        head = head_of(self._url, "GET", "/models", self._api_key) + b"\r\n\r\n"
+        pool.begin(Glance((head, b""), self._limit, told.set_result))
         try:
-            async with request.timeout(timedelta(seconds=timeout_seconds)).build_streamed() as response:
-                return int(response.status)
-        except PyreqwestError:
+            async with asyncio.timeout(timeout_seconds):
+                answer = await told
+        except TimeoutError:
             return None
+        finally:
+            pool.close()
+        return answer.status if isinstance(answer, Answer) else None
 
-    def _signed(self, request: RequestBuilder) -> RequestBuilder:
-        if self._api_key:
-            return request.bearer_auth(self._api_key)
-        if self._user:
-            return request.basic_auth(self._user[0] or "", self._user[1])
-        return request
+    def close(self) -> None:
+        """Closes its connections."""
+        self._pool.close()
 
-    async def _read(self, response: Response) -> Answer | NoAnswer:
-        announced = response.get_header("content-length")
-        if announced is not None and len(announced) <= _SMALL_DIGITS:  # one step for the common small answer
-            body = bytes(await response.bytes())
-        else:
-            body = await self._read_bounded(response)
-        if len(body) > self._limit:
-            return NoAnswer("response_too_large", f"The answer is larger than {self._limit} bytes.")
-        return Answer(
-            response.status, body, response.get_header("x-request-id"), response.get_header("retry-after")
-        )
-
-    async def _read_bounded(self, response: Response) -> bytes:
-        """The whole body, or a little more than the limit of it."""
-        chunks: list[bytes] = []
-        size = 0
-        while size <= self._limit and (chunk := await response.body_reader.read_chunk()) is not None:
-            size += len(chunk)
-            chunks.append(bytes(chunk))
-        return b"".join(chunks)
-
-    async def _read_stream(self, response: Response, stream: Streamed, begun: float) -> Answer | NoAnswer:
-        first_token: float | None = None
-        while not stream.over and (chunk := await response.body_reader.read_chunk()) is not None:
-            stream.feed(bytes(chunk))
-            if first_token is None and stream.has_token:
-                first_token = time.monotonic() - begun
-        stream.close()
-        if stream.fault is not None:
-            return NoAnswer(*stream.fault)
-        await _drain(response)
-        return Answer(
-            stream.status or response.status,
-            stream.body,
-            response.get_header("x-request-id"),
-            response.get_header("retry-after"),
-            first_token,
-        )
+    def _head(self, endpoint: str) -> bytes:
+        head = head_of(self._url, "POST", endpoint.removeprefix("/v1"), self._api_key)
+        self._heads[endpoint] = head = head + b"\r\ncontent-type: application/json\r\n"
+        return head
 
 
 class TestModel:
@@ -170,14 +114,16 @@ class TestModel:
 
     label: str | None = None
 
-    async def ask(self, endpoint: str, body: bytes, timeout_seconds: float) -> Answer | NoAnswer:
+    def ask(self, endpoint: str, body: bytes, done: Done) -> Call:
         """Answers at once."""
-        await asyncio.sleep(0)
-        return Answer(200, _TEST_ANSWER)
+        return asyncio.get_running_loop().call_soon(done, Answer(200, _TEST_ANSWER))
 
     async def probe(self, timeout_seconds: float) -> int | None:
         """Is always there."""
         return 200
+
+    def close(self) -> None:
+        """Has nothing to give back."""
 
 
 _TEST_ANSWER = (
@@ -185,30 +131,3 @@ _TEST_ANSWER = (
     '"message":{"role":"assistant","content":"This is a test result."}}],'
     '"usage":{"prompt_tokens":20,"completion_tokens":6,"total_tokens":26}}'
 ).encode()
-
-
-def without_user_info(url: str) -> str:
-    """The URL as it may be shown: without name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _streams(response: Response) -> bool:
-    return 200 <= response.status < 300 and is_event_stream(response.get_header("content-type"))
-
-
-async def _drain(response: Response) -> None:
-    """Reads the end of a stream that is complete, so that its connection serves the next request too."""
-    with suppress(PyreqwestError, TimeoutError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while await response.body_reader.read_chunk() is not None:
-                pass
-
-
-_DRAIN_SECONDS = 0.2
-
-
-def _reason(error: PyreqwestError) -> str:
-    details = error.args[1] if len(error.args) > 1 else {}
-    causes = details.get("causes") if isinstance(details, dict) else None
-    return str(causes[-1]["message"] if causes else error)[:300]

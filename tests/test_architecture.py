@@ -18,7 +18,7 @@ ROOMS = {
 }
 ONLY_IN = {
     "duckdb": ("metering/store.py",),
-    "pyreqwest": ("executor/upstream.py",),
+    "httptools": ("executor/wire/connection.py",),
     "dash": ("dashboard/",),
     "plotly": ("dashboard/",),
     "flask": ("dashboard/",),

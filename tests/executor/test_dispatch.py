@@ -28,8 +28,7 @@ def test_an_attempt_given_up_before_its_first_step_leaves_its_place(
         def start_and_give_up(lane, run, request, now):  # type: ignore[no-untyped-def]
             start(lane, run, request, now)
             dispatcher._start = start  # once
-            for attempt in run.attempts:
-                attempt.cancel()
+            dispatcher.give_up(run)
             run.fail(OSError("memory is not to be trusted"))
 
         dispatcher._start = start_and_give_up  # type: ignore[method-assign]

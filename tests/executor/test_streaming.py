@@ -9,7 +9,8 @@ import pytest
 
 from executor.options import ExecutorOptions, LimitOptions, ModelOptions
 from executor.request import outgoing_body
-from executor.upstream import Answer, HttpUpstream, NoAnswer, http_client
+from executor.upstream import Answer, NoAnswer
+from tests.executor.asking import answer_of, http_upstream
 from tests.executor.engine_rig import Rig
 from tests.upstream import Upstream
 
@@ -149,8 +150,7 @@ def test_completions_stream_too(upstream: Upstream) -> None:
     """A text completion is put together like a chat."""
 
     async def ask(body: dict[str, Any]) -> Answer | NoAnswer:
-        asked = HttpUpstream(http_client(5), upstream.url, None, 10**6, streams=True)
-        return await asked.ask("/v1/completions", json.dumps(body).encode(), 5)
+        return await answer_of(http_upstream(upstream.url, streams=True), body, "/v1/completions")
 
     plain = {"model": "m", "prompt": "hello @pace=0.01"}
     streamed = plain | {"stream": True, "stream_options": {"include_usage": True}}

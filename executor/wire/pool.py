@@ -1,0 +1,162 @@
+"""The connections to one upstream: kept while they are warm, opened as requests need them, each with a deadline."""
+
+import asyncio
+import ssl
+import time
+from collections import deque
+
+from executor.wire.connection import Connection
+from executor.wire.exchange import Exchange
+from executor.wire.origin import Origin
+
+IDLE_SECONDS = 4.0
+"""An idle connection is closed after this long: before uvicorn's own 5 s, so that none is closed under a request."""
+CONNECTS_AT_ONCE = 128
+"""More at a time overflow the queue of a listening socket, and what is dropped there waits a second."""
+_TICK_SECONDS = 0.25
+
+
+class Pool:
+    """Gives every exchange a connection. Belongs to the dispatch loop, which it needs once it is used."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        timeout_seconds: float,
+        connect_timeout_seconds: float,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._origin = origin
+        self._timeout_seconds = timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._tls = tls
+        self._idle: list[Connection] = []
+        """The one that was used last is the last."""
+        self._busy: dict[Connection, float] = {}
+        """The monotonic moments at which they are given up, the earliest first: all have the same time."""
+        self._waiting: deque[Exchange] = deque()
+        """Those without a connection, in the order in which they came."""
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.TimerHandle | None = None
+
+    def begin(self, exchange: Exchange) -> None:
+        """Sends it on a warm connection, or on a new one as soon as there is one."""
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                self._send(connection, exchange)
+                return
+        self._waiting.append(exchange)
+        self._connect()
+
+    def close(self) -> None:
+        """Closes every connection; nobody is told of what was under way."""
+        for connection in (*self._busy, *self._idle):
+            connection.abort()
+        for task in self._connecting:
+            task.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._waiting.clear()
+        self._idle.clear()
+
+    # -- what connections tell -----------------------------------------------------------------------
+
+    def free(self, connection: Connection) -> None:
+        """It can take another request: the one that waits longest, if any does."""
+        self._busy.pop(connection, None)
+        exchange = self._next_waiting()
+        if exchange is not None:
+            self._send(connection, exchange)
+        else:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+
+    def gone(self, connection: Connection) -> None:
+        """It can't be used any more."""
+        self._busy.pop(connection, None)
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _send(self, connection: Connection, exchange: Exchange) -> None:
+        self._busy[connection] = time.monotonic() + self._timeout_seconds
+        connection.send(exchange)
+
+    def _next_waiting(self) -> Exchange | None:
+        while self._waiting:
+            exchange = self._waiting.popleft()
+            if not exchange.over:
+                return exchange
+        return None
+
+    def _connect(self) -> None:
+        """Opens connections for those that wait, but not too many at once."""
+        while len(self._connecting) < min(CONNECTS_AT_ONCE, len(self._waiting)):
+            task = asyncio.get_running_loop().create_task(self._open())
+            self._connecting.add(task)
+            task.add_done_callback(self._opened)
+
+    async def _open(self) -> None:
+        loop, origin = asyncio.get_running_loop(), self._origin
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self),
+                    origin.host,
+                    origin.port,
+                    ssl=self._tls,
+                    server_hostname=origin.host if self._tls else None,
+                )
+        except TimeoutError:
+            return  # whoever waited so long is told by the tick
+        except (OSError, UnicodeError) as error:
+            self._refuse(str(error))
+            return
+        self.free(connection)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        self._connect()
+
+    def _refuse(self, reason: str) -> None:
+        """Nothing listens, or no encryption could be agreed on: the one that waits longest is told."""
+        exchange = self._next_waiting()
+        if exchange is not None:
+            exchange.fail("connection_error", f"The upstream gave no complete answer: {reason}.")
+            exchange.deliver()
+
+    # -- deadlines -----------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Gives up what took too long, and closes what was idle for long; goes on while there is anything."""
+        now = time.monotonic()
+        self._give_up_busy(now)
+        self._give_up_waiting(now)
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            if connection.usable and now - connection.idle_since < IDLE_SECONDS:
+                self._idle.append(connection)
+            else:
+                connection.abort()
+        self._ticking = None
+        if self._busy or self._waiting or self._idle or self._connecting:
+            self._ticking = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+
+    def _give_up_busy(self, now: float) -> None:
+        while self._busy:
+            connection, deadline = next(iter(self._busy.items()))
+            if deadline > now:
+                return
+            del self._busy[connection]
+            connection.fail("timeout", f"No complete answer within {self._timeout_seconds:g} s.")
+
+    def _give_up_waiting(self, now: float) -> None:
+        latest = now - self._connect_timeout_seconds
+        while self._waiting and (self._waiting[0].over or self._waiting[0].begun <= latest):
+            exchange = self._waiting.popleft()
+            text = f"no connection within {self._connect_timeout_seconds:g} s"
+            exchange.fail("connection_error", f"The upstream gave no complete answer: {text}.")
+            exchange.deliver()
