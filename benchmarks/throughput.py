@@ -3,8 +3,9 @@
     python benchmarks/throughput.py --requests 50000
 
 Against an nginx that answers at once: our whole task (from `in_progress` to `completed` by the client's
-clock), a bare pyreqwest loop that stores nothing, and a loop over AsyncOpenAI, with the same concurrency.
-Against an upstream that takes 50 ms: our whole task and the bare loop. Prints ratios, judges nothing.
+clock), bare loops that store nothing over our own HTTP client and over pyreqwest, and a loop over
+AsyncOpenAI, all on uvloop with the same concurrency. Against an upstream that takes 50 ms: our whole task
+and the bare loop. Prints ratios, judges nothing.
 """
 
 import sys
@@ -19,13 +20,15 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import openai
+import uvloop
 from pyreqwest.client import ClientBuilder
 
 from benchmarks.surroundings import fast_upstream, our_server, slow_upstream
+from executor.upstream import Answer, HttpUpstream, NoAnswer
+from executor.wire.origin import tls_context
 
 SLOW_REQUESTS, SLOW_CONCURRENCY, SLOW_SECONDS = 2000, 64, 0.05
 
@@ -72,16 +75,43 @@ def middle(results: list[Result]) -> Result:
     return sorted(results, key=lambda one: one.rate)[len(results) // 2]
 
 
-async def bare_loop(url: str, load: Load) -> Result:
+def mean(one: Result, other: Result) -> Result:
+    """Of a reference measured before and after."""
+    return Result((one.rate + other.rate) / 2, (one.cpu_microseconds + other.cpu_microseconds) / 2)
+
+
+async def own_client_loop(url: str, load: Load) -> Result:
+    """A loop over our own HTTP client that reads each answer and forgets it."""
+    body, numbers = json.dumps(load.body).encode(), iter(range(load.requests))
+    upstream = HttpUpstream(
+        url, None, response_bytes=10**6, timeout_seconds=60, connect_timeout_seconds=10, tls=tls_context()
+    )
+    begun, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(_own(upstream, body, numbers) for _ in range(load.concurrency)))
+    found = result(load, time.perf_counter() - begun, time.process_time() - cpu)
+    upstream.close()
+    return found
+
+
+async def _own(upstream: HttpUpstream, body: bytes, numbers: Iterator[int]) -> None:
+    for _ in numbers:
+        told: asyncio.Future[Answer | NoAnswer] = asyncio.get_running_loop().create_future()
+        upstream.ask("/v1/chat/completions", body, told.set_result)
+        answer = await told
+        assert isinstance(answer, Answer)
+        assert answer.status == 200
+
+
+async def pyreqwest_loop(url: str, load: Load) -> Result:
     """A pyreqwest loop that reads each answer and forgets it."""
     body, numbers = json.dumps(load.body).encode(), iter(range(load.requests))
     async with ClientBuilder().no_proxy().build() as client:
         begun, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(_bare(client, url, body, numbers) for _ in range(load.concurrency)))
+        await asyncio.gather(*(_pyreqwest(client, url, body, numbers) for _ in range(load.concurrency)))
         return result(load, time.perf_counter() - begun, time.process_time() - cpu)
 
 
-async def _bare(client: object, url: str, body: bytes, numbers: Iterator[int]) -> None:
+async def _pyreqwest(client: object, url: str, body: bytes, numbers: Iterator[int]) -> None:
     for _ in numbers:
         post = client.post(f"{url}/chat/completions")  # type: ignore[attr-defined]
         response = await post.header("content-type", "application/json").body_bytes(body).build().send()
@@ -118,29 +148,32 @@ def whole_task(folder: Path, url: str, load: Load, runs: int) -> list[Result]:
 
 
 def at_once(options: argparse.Namespace, folder: Path) -> None:
-    """Against an upstream that answers at once."""
+    """Against an upstream that answers at once; references before and after, since machines change their pace."""
     load = Load(options.requests, options.concurrency, options.bytes)
     few = Load(min(options.openai_requests, options.requests), options.concurrency, options.bytes)
-    with ExitStack() as stack:
-        url = stack.enter_context(fast_upstream(folder))
-        bare = [asyncio.run(bare_loop(url, load)) for _ in range(options.runs)]
+    loops = {
+        "bare pyreqwest loop": (pyreqwest_loop, load),
+        "bare loop, own client": (own_client_loop, load),
+        "AsyncOpenAI loop": (openai_loop, few),
+    }
+    with fast_upstream(folder) as url:
+        before = {name: uvloop.run(loop(url, of)) for name, (loop, of) in loops.items()}
         ours = whole_task(folder, url, load, options.runs)
-        bare += [asyncio.run(bare_loop(url, load))]
-        sdk = asyncio.run(openai_loop(url, few))
+        after = {name: uvloop.run(loop(url, of)) for name, (loop, of) in loops.items()}
     print(f"\n{load.requests:,} requests of {load.bytes_each:,} B, {load.concurrency} in flight, at once")
-    report(middle(ours), {"bare pyreqwest loop": middle(bare), "AsyncOpenAI loop": sdk})
+    report(middle(ours), {name: mean(before[name], after[name]) for name in loops})
 
 
 def at_fifty(options: argparse.Namespace, folder: Path) -> None:
     """Against an upstream that takes 50 ms."""
     load = Load(SLOW_REQUESTS, SLOW_CONCURRENCY, options.bytes)
     with slow_upstream(folder, SLOW_SECONDS) as url:
-        bare = [asyncio.run(bare_loop(url, load)) for _ in range(options.runs)]
+        before = uvloop.run(pyreqwest_loop(url, load))
         ours = whole_task(folder, url, load, options.runs)
-        bare += [asyncio.run(bare_loop(url, load))]
+        after = uvloop.run(pyreqwest_loop(url, load))
     print(f"\n{load.requests:,} requests, {load.concurrency} in flight, {SLOW_SECONDS * 1000:g} ms upstream")
     ideal = Result(SLOW_CONCURRENCY / SLOW_SECONDS, 0)
-    report(middle(ours), {"bare pyreqwest loop": middle(bare), "ideal": ideal})
+    report(middle(ours), {"bare pyreqwest loop": mean(before, after), "ideal": ideal})
 
 
 def report(ours: Result, references: dict[str, Result]) -> None:

@@ -1,5 +1,6 @@
 """What an attempt means: done, final failure, try again, or pushed back (SPEC §4). Pure."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -43,8 +44,26 @@ UNKNOWN = Verdict("retry", None)
 _ABSENT = msgspec.Raw(b"null")
 
 
+class _Message(msgspec.Struct, gc=False):
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: Any = None
+    message: _Message | None = None
+
+
+class _Usual(msgspec.Struct, gc=False):
+    """The few members of an answer that are read, in the shape that nearly every answer has."""
+
+    usage: Any = None
+    choices: list[_Choice] | None = None
+    status: Any = None
+
+
 class _Body(msgspec.Struct, gc=False):
-    """The few members of an answer that are read; everything else is passed on as it is."""
+    """The same of any JSON object; everything else is passed on as it is."""
 
     usage: Any = None
     choices: msgspec.Raw = _ABSENT
@@ -53,16 +72,7 @@ class _Body(msgspec.Struct, gc=False):
     code: Any = None
 
 
-class _Message(msgspec.Struct):
-    reasoning_content: Any = None
-    reasoning: Any = None
-
-
-class _Choice(msgspec.Struct):
-    finish_reason: Any = None
-    message: _Message | None = None
-
-
+_decode_usual = msgspec.json.Decoder(_Usual).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_choices = msgspec.json.Decoder(list[_Choice] | None).decode
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -83,35 +93,46 @@ def judge(answer: Answer | NoAnswer, endpoint: str, clock: Clock) -> Verdict:
 def _success(answer: Answer, endpoint: str) -> Verdict:
     try:
         answer.body.decode()
-        body = _decode_body(answer.body)
+        body = _read(answer.body)
     except _FAULTS as error:
         message = f"The upstream answered {answer.status} with a body that is not a JSON object: {error}."
         return Verdict("retry", answer.status, "invalid_response", message[:500])
-    finish_reason, reasoned = _choices(body.choices)
+    finish_reason, thinking = _choices(body.choices or ())
     if finish_reason is None and isinstance(body.status, str):
         finish_reason = body.status
     usage, counted = usage_of(body.usage, endpoint)
-    thinking = bool(usage and usage.reasoning_tokens) if counted else reasoned
+    if counted:
+        thinking = usage is not None and usage.reasoning_tokens > 0
+    # by position, which takes a seventh of the time that names do
     return Verdict(
-        "success",
-        answer.status,
-        body=one_line(answer.body),
-        request_id=answer.request_id,
-        usage=usage,
-        thinking=thinking,
-        finish_reason=finish_reason and finish_reason[:64],
-    )
+        "success", answer.status, None, "", one_line(answer.body), answer.request_id, usage, thinking,
+        finish_reason and finish_reason[:64],
+    )  # fmt: skip
 
 
-def _choices(raw: msgspec.Raw) -> tuple[str | None, bool]:
-    """The first choice's finish reason, and whether any choice shows its reasoning."""
+def _read(body: bytes) -> _Usual:
+    """The members that are read; choices of another shape are none."""
     try:
-        choices = _decode_choices(raw) or []
+        return _decode_usual(body)
+    except msgspec.ValidationError:
+        found = _decode_body(body)
+    try:
+        choices = _decode_choices(found.choices)
     except _FAULTS:
-        return None, False
-    reasons = [c.finish_reason for c in choices if isinstance(c.finish_reason, str)]
-    reasoned = any(c.message and (c.message.reasoning_content or c.message.reasoning) for c in choices)
-    return (reasons[0] if reasons else None), reasoned
+        choices = None
+    return _Usual(found.usage, choices, found.status)
+
+
+def _choices(choices: Iterable[_Choice]) -> tuple[str | None, bool]:
+    """The first finish reason, and whether any choice shows its reasoning."""
+    reason, reasoned = None, False
+    for choice in choices:
+        if reason is None and isinstance(choice.finish_reason, str):
+            reason = choice.finish_reason
+        message = choice.message
+        if message is not None and (message.reasoning_content or message.reasoning):
+            reasoned = True
+    return reason, reasoned
 
 
 def _failure(kind: Kind, answer: Answer, retry_after_seconds: float | None = None) -> Verdict:

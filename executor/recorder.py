@@ -87,11 +87,12 @@ class Recorder:
             self._filled.notify()
         self._thread.join()
 
-    def add(self, outcome: Outcome) -> None:
-        """Queues an outcome; it is committed within `commit_interval_ms`."""
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Queues outcomes; they are committed within `commit_interval_ms`."""
         with self._filled:
-            self._queue.append(outcome)
-            if len(self._queue) in (1, self._options.commit_rows):
+            before = len(self._queue)
+            self._queue.extend(outcomes)
+            if before == 0 or before < self._options.commit_rows <= len(self._queue):
                 self._filled.notify()
 
     def hurry(self) -> None:

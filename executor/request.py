@@ -39,7 +39,7 @@ class Request(msgspec.Struct, eq=False, gc=False):
         return len(self.body) + _REQUEST_OVERHEAD_BYTES
 
 
-class Outcome(msgspec.Struct, frozen=True, eq=False):
+class Outcome(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A request's final answer on its way to the disk."""
 
     run: "TaskRun"

@@ -79,10 +79,14 @@ class TaskRun:
         return max(0, self.remaining - self.uncommitted - len(self.attempts))
 
     @property
+    def answered(self) -> bool:
+        """Whether every request has its final answer, committed or not."""
+        return self._exhausted and not (self.attempts or self._waiting or self.doubted)
+
+    @property
     def lost_count(self) -> bool:
         """Whether the file held fewer requests than were counted: then nothing would ever end it."""
-        waits = self._waiting or self.doubted
-        return self._exhausted and not waits and self.idle and not self.settled
+        return self.answered and self.uncommitted == 0 and not self.settled
 
     @property
     def pushed_back_since(self) -> float | None:

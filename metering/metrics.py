@@ -126,25 +126,12 @@ class Metrics:
                 found = self._attempts_by[key] = self._attempts.at(shown, upstream_label(upstream), code)
             found.number += 1
 
-    def outcome(self, event: Event) -> None:
-        """A request has its final answer."""
+    def outcomes(self, events: Sequence[Event]) -> None:
+        """Requests have their final answers."""
         with self._lock:
-            calls = self._calls.get((event.workspace_id, event.model)) or self._calls_of(
-                event.workspace_id, event.model
-            )
-            if event.outcome != "succeeded":
-                calls.failed.number += 1
-                return
-            calls.succeeded.number += 1
-            calls.duration.observe(event.duration_ms / 1000)
-            if event.first_token_ms is not None:
-                calls.first_token.observe(event.first_token_ms / 1000)
-            if event.input_tokens is not None:
-                given, cached, made, reasoning = calls.tokens
-                given.number += event.input_tokens
-                cached.number += event.cached_input_tokens or 0
-                made.number += event.output_tokens or 0
-                reasoning.number += event.reasoning_tokens or 0
+            for event in events:
+                key = event.workspace_id, event.model
+                _count(self._calls.get(key) or self._calls_of(*key), event)
 
     def task_ended(self, workspace_id: str, model: str, status: str) -> None:
         """A task is settled; the ledger's part is read anew soon."""
@@ -231,6 +218,22 @@ class Metrics:
         if openmetrics:
             return body + EOF, openmetrics_exposition.CONTENT_TYPE_LATEST
         return body, CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _count(calls: _Calls, event: Event) -> None:
+    if event.outcome != "succeeded":
+        calls.failed.number += 1
+        return
+    calls.succeeded.number += 1
+    calls.duration.observe(event.duration_ms / 1000)
+    if event.first_token_ms is not None:
+        calls.first_token.observe(event.first_token_ms / 1000)
+    if event.input_tokens is not None:
+        given, cached, made, reasoning = calls.tokens
+        given.number += event.input_tokens
+        cached.number += event.cached_input_tokens or 0
+        made.number += event.output_tokens or 0
+        reasoning.number += event.reasoning_tokens or 0
 
 
 class _Build(Collected):

@@ -125,8 +125,9 @@ class Exchange:
     def deliver(self) -> None:
         """Tells what came of it, once."""
         result, self._result = self._result, None
+        done, self._done = self._done, _told  # who asked holds us, and we would hold them for ever
         if result is not None:
-            self._done(result)
+            done(result)
 
     def _begin_stream(self, status: int) -> None:
         if self._streamed_endpoint is not None and 200 <= status < 300:
@@ -150,6 +151,9 @@ class Exchange:
         status = stream.status or self.status
         answer = Answer(status, stream.body, self.request_id, self.retry_after, self._first_token)
         self._conclude(answer)
+
+
+def _told(_: Answer | NoAnswer) -> None: ...
 
 
 class Glance(Exchange):

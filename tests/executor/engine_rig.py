@@ -37,14 +37,14 @@ class Instruments:
     """Remembers what the engine told."""
 
     attempts: list[tuple[str, str]] = field(default_factory=list)
-    outcomes: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
     def attempt(self, model: str, upstream: str, code: str) -> None:
         self.attempts.append((model, code))
 
-    def outcome(self, event: Event) -> None:
-        self.outcomes.append(event)
+    def outcomes(self, events: Sequence[Event]) -> None:
+        self.events.extend(events)
 
     def commit(self, seconds: float, rows: int) -> None: ...
 

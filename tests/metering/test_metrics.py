@@ -87,7 +87,7 @@ def busy(night: Night) -> Metrics:
     metrics.commit(0.004, 20)
     calls = [{"first_token_ms": 80.0, "cached_input_tokens": 4, "reasoning_tokens": 2}, FAILED, UNMETERED]
     for one in night.task(NOON - timedelta(hours=1), calls):
-        metrics.outcome(one)
+        metrics.outcomes([one])
     metrics.task_ended("default", "qwen-plus", "completed")
     metrics.refresh()
     metrics.watch(Standing())
@@ -143,12 +143,12 @@ def test_outcomes_are_counted_as_they_come(night: Night) -> None:
     """Durations and tokens of succeeded calls, histograms in seconds."""
     metrics = metrics_of(night)
     task = ended()
-    metrics.outcome(
-        event(task, 1, duration_ms=2000.0, first_token_ms=90.0, input_tokens=7, cached_input_tokens=3)
+    metrics.outcomes(
+        [event(task, 1, duration_ms=2000.0, first_token_ms=90.0, input_tokens=7, cached_input_tokens=3)]
     )
-    metrics.outcome(event(task, 2, duration_ms=100.0))
-    metrics.outcome(event(task, 3, **FAILED, duration_ms=9000.0))
-    metrics.outcome(event(task, 4, **UNMETERED, duration_ms=1_000_000_000.0))
+    metrics.outcomes([event(task, 2, duration_ms=100.0)])
+    metrics.outcomes([event(task, 3, **FAILED, duration_ms=9000.0)])
+    metrics.outcomes([event(task, 4, **UNMETERED, duration_ms=1_000_000_000.0)])
     pair = {"workspace": "default", "model": "qwen-plus"}
     assert value(metrics, "nightrate_requests_total", **pair, outcome="succeeded") == 3
     assert value(metrics, "nightrate_requests_total", **pair, outcome="failed") == 1
@@ -173,7 +173,7 @@ def test_no_outcome_is_lost_between_threads(night: Night) -> None:
 
     def count() -> None:
         for _ in range(2000):
-            metrics.outcome(one)
+            metrics.outcomes([one])
             metrics.attempt("qwen-plus", UPSTREAM, "200")
 
     threads = [threading.Thread(target=count) for _ in range(8)]
@@ -298,7 +298,7 @@ def test_labels_are_capped_and_no_counter_ever_falls(night: Night) -> None:
         night.task(NOON - timedelta(hours=4 - n), workspace_id=f"ws_{n}")
     first = metrics_of(night, max_label_values=3)  # the default workspace is one of the three
     for n in (4, 3, 2, 1):
-        first.outcome(event(ended(workspace_id=f"ws_{n}"), 1))
+        first.outcomes([event(ended(workspace_id=f"ws_{n}"), 1)])
     first.refresh()
     seen = samples(first)
     night.task(NOON, workspace_id="ws_0")
