@@ -1,29 +1,25 @@
 """The console as a WSGI app: Dash on its Flask server, to be mounted at /console (ARCHITECTURE, decision 6)."""
 
-import hashlib
-import logging
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from dash import MATCH, Dash, Input, Output, State, dcc, html, no_update
-from dash._utils import to_json
+from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update
 from flask import Flask, render_template
 from markupsafe import Markup
 
-from dashboard import parts
 from dashboard.actions import actions
 from dashboard.compressed import compressed
 from dashboard.downloads import downloads
+from dashboard.drawing import Json, frame, moment_of, section
 from dashboard.filters import PREFIX, Address
+from dashboard.period import ZONES
 from dashboard.reading import workspaces_of
 from dashboard.services import ConsoleServices
-from dashboard.session import current_access, sessions
+from dashboard.session import sessions
 from dashboard.viewer import Viewer, current_viewer
-from dashboard.views import View, view_of
-from metering.errors import Refused
+from dashboard.views import view_of
 
-log = logging.getLogger("nightrate.console")
 HERE = Path(__file__).parent
 
 
@@ -34,7 +30,8 @@ class ConsoleDash(Dash):  # type: ignore[misc]
 
     def interpolate_index(self, **parts_of_index: str) -> str:
         """The frame around Dash's root: navigation, dialogues and what the caller may see of them."""
-        services, access = self.console_services, current_access()
+        services, viewer = self.console_services, current_viewer(self.console_services)
+        access = viewer.access
         spaces = workspaces_of(services, access)
         who = "All workspaces" if access.is_admin else spaces[0].name
         return render_template(
@@ -45,6 +42,8 @@ class ConsoleDash(Dash):  # type: ignore[misc]
             workspaces=[w for w in spaces if not w.disabled],
             version=services.version,
             notice=services.notice,
+            zone=viewer.zone_name,
+            zones=sorted({*ZONES, viewer.zone_name}, key=lambda name: (name not in ZONES[:2], name)),
             requests=f"{services.limits.requests_per_file:,}",
             megabytes=services.limits.file_bytes // 1_000_000,
         )
@@ -82,6 +81,8 @@ def _layout() -> html.Div:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="redraw"),
+            dcc.Store(id="beat"),
+            dcc.Store(id="moment"),
             html.Div(html.Div(className="skeleton"), id="page"),
         ]
     )
@@ -90,63 +91,39 @@ def _layout() -> html.Div:
 def _callbacks(app: Dash, services: ConsoleServices) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("page", "children"),
+        Output("moment", "data"),
         Input("url", "pathname"),
         Input("url", "search"),
         Input("redraw", "data"),
+        Input("beat", "data"),
+        State("moment", "data"),
     )
-    def page(pathname: str | None, search: str | None, _: Any) -> Any:
+    def look(pathname: str | None, search: str | None, _: Any, __: Any, before: Json | None) -> Any:
         viewer, address = current_viewer(services), Address.parse(pathname, search)
-        return whole(services, viewer, address, view_of(address, viewer.access))
+        now = moment_of(services, viewer, address)
+        return news(viewer, address, before or {}, now, forced=ctx.triggered_id != "beat")
 
     @app.callback(  # type: ignore[untyped-decorator]
-        Output({"part": "live", "at": MATCH}, "children"),
-        Output({"part": "seen", "at": MATCH}, "data"),
-        Input({"part": "beat", "at": MATCH}, "n_intervals"),
-        State({"part": "beat", "at": MATCH}, "id"),
-        State({"part": "seen", "at": MATCH}, "data"),
-        prevent_initial_call=True,
+        Output({"part": "live", "key": MATCH}, "children"),
+        Output({"part": "seen", "key": MATCH}, "data"),
+        Input("moment", "data"),
+        State({"part": "live", "key": MATCH}, "id"),
+        State({"part": "seen", "key": MATCH}, "data"),
     )
-    def again(_: int, beat: dict[str, str], seen: str) -> Any:
-        viewer, address = current_viewer(services), Address.of_href(beat["at"])
-        return news(drawn(services, viewer, address, view_of(address, viewer.access)), seen)
+    def draw(moment: Json | None, place: dict[str, str], seen: str | None) -> Any:
+        drawn = section(services, current_viewer(services), moment or {}, place["key"])
+        if drawn is None or drawn.digest == seen:
+            return no_update, no_update
+        return drawn.children, drawn.digest
 
 
-def whole(services: ConsoleServices, viewer: Viewer, address: Address, view: View) -> list[Any]:
-    """A page: what stays, what is drawn again by itself, and the beat of that."""
-    here = address.href
-    live = drawn(services, viewer, address, view)
-    return [
-        *_guarded(lambda: view.head(services, viewer, address), address),
-        html.Div(live, id={"part": "live", "at": here}),
-        dcc.Store(id={"part": "seen", "at": here}, data=digest(live)),
-        dcc.Interval(id={"part": "beat", "at": here}, interval=view.every_ms, disabled=not view.every_ms),
-    ]
-
-
-def drawn(services: ConsoleServices, viewer: Viewer, address: Address, view: View) -> list[Any]:
-    """The living part of a page, or why it can't be shown."""
-    return _guarded(lambda: view.live(services, viewer, address), address)
-
-
-def news(live: list[Any], seen: str) -> tuple[Any, Any]:
-    """What is new since the browser's last picture; nothing if it is the same."""
-    now = digest(live)
-    return (no_update, no_update) if now == seen else (live, now)
-
-
-def digest(live: list[Any]) -> str:
-    """What tells two drawings apart."""
-    return hashlib.sha256(to_json(live).encode()).hexdigest()[:16]
-
-
-def _guarded(draw: Any, address: Address) -> list[Any]:
-    try:
-        made: list[Any] = draw()
-    except Refused as refused:
-        return [parts.problem(refused.message)]
-    except Exception:
-        log.exception("the console could not draw %s", address.path)
-        return [
-            parts.problem("This could not be shown just now. It is tried again by itself; the log says why.")
-        ]
-    return made
+def news(viewer: Viewer, address: Address, before: Json, now: Json, *, forced: bool) -> tuple[Any, Any]:
+    """A frame if the page is another one, and a moment if there is anything to draw again."""
+    same_path = before.get("path") == now["path"]
+    if (
+        same_path
+        and not forced
+        and (before.get("href"), before.get("version")) == (now["href"], now["version"])
+    ):
+        return no_update, no_update
+    return no_update if same_path else frame(address, view_of(address, viewer.access)), now

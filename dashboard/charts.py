@@ -66,7 +66,7 @@ SKETCHES = (
     ),
     Sketch(
         "failure_rate", "calls", "Failure rate", "per cent of calls",
-        (("failure_rate", "failure rate", "bad", "solid"),), percent, " %", blank="No call failed in this period",
+        (("failure_rate", "failure rate", "bad", ""),), percent, " %", bars=True, blank="No call failed in this period",
     ),
     Sketch(
         "tokens", "calls", "Tokens", "of metered calls",
@@ -114,23 +114,12 @@ SKETCHES = (
 """Every figure of SPEC §6.2 is in one of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A chart and the group it stands in."""
-
-    group: str
-    chart: Chart
+BY_KEY = {sketch.key: sketch for sketch in SKETCHES}
 
 
-def charts_of(points: Sequence[Json], precision: str, theme: Theme) -> list[Placed]:
-    """Every chart of Monitor for a model's points."""
+def chart_of(sketch: Sketch, points: Sequence[Json], precision: str, theme: Theme) -> Chart:
+    """A chart of Monitor for a model's points."""
     times = [datetime.fromisoformat(p["time"]) for p in points]
-    return [Placed(s.group, _chart(s, times, points, precision, theme)) for s in SKETCHES]
-
-
-def _chart(
-    sketch: Sketch, times: list[datetime], points: Sequence[Json], precision: str, theme: Theme
-) -> Chart:
     series = [
         Series(
             name,

@@ -8,13 +8,15 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request, send_file
 
-from dashboard.charts import charts_of
+from dashboard import modeltable
+from dashboard.charts import BY_KEY, chart_of
+from dashboard.excerpts import line_of
 from dashboard.export import exported
 from dashboard.filters import Address, PeriodView
 from dashboard.latency import latency_chart
 from dashboard.pages import billing
 from dashboard.parts import Chart
-from dashboard.reading import trend, usable_models
+from dashboard.reading import statistics, trend, usable_models
 from dashboard.services import ConsoleServices
 from dashboard.session import current_access
 from dashboard.viewer import current_viewer
@@ -40,7 +42,9 @@ def downloads(server: Flask, services: ConsoleServices) -> None:
         "/download/files/<file_id>": lambda file_id: _file(services, file_id),
         "/download/tasks/<task_id>/partial.jsonl": lambda task_id: _partial(services, task_id),
         "/download/tasks/<task_id>/durations.csv": lambda task_id: _durations_csv(services, task_id),
+        "/read/tasks/<task_id>/lines/<int:number>": lambda task_id, number: _line(services, task_id, number),
         "/download/exports/<kind>": lambda kind: exported(services, current_access(), kind, request.args),
+        "/download/observation.csv": lambda: _observation_csv(services),
         "/download/monitor/<key>.csv": lambda key: _monitor_csv(services, key),
         "/download/billing/<key>.csv": lambda key: _billing_csv(services, key),
     }
@@ -102,6 +106,17 @@ def _partial(services: ConsoleServices, task_id: str) -> Response:
     return answer
 
 
+def _line(services: ConsoleServices, task_id: str, number: int) -> Response:
+    """A line of a task's input file, as text within JSON: it is what somebody wrote, and never a page."""
+    access = current_access()
+    task = services.batches.get(access, task_id)
+    file = services.files.get(access, task.input_file_id)
+    text = line_of(services.files.path_of(file), number)
+    if text is None:
+        raise NotFound("line", str(number))
+    return jsonify({"line": number, "file": file.filename, "text": text})
+
+
 def _durations_csv(services: ConsoleServices, task_id: str) -> Response:
     viewer = current_viewer(services)
     task = services.batches.get(viewer.access, task_id)
@@ -110,14 +125,20 @@ def _durations_csv(services: ConsoleServices, task_id: str) -> Response:
     )
 
 
+def _observation_csv(services: ConsoleServices) -> Response:
+    viewer = current_viewer(services)
+    view = PeriodView.of(Address("/observation", dict(request.args)), viewer.zone_name)
+    return _attached(modeltable.csv_of(statistics(services, viewer, view)["data"]), "models.csv", "text/csv")
+
+
 def _monitor_csv(services: ConsoleServices, key: str) -> Response:
     viewer = current_viewer(services)
     address = Address("/monitor/", dict(request.args))
     view = PeriodView.of(address, viewer.zone_name, model=address.get("model"))
+    if (sketch := BY_KEY.get(key)) is None:
+        raise NotFound("chart", key)
     points = trend(services, viewer, view)["data"]
-    return _chart_csv(
-        [p.chart for p in charts_of(points, view.precision, viewer.theme)], key, address.get("model")
-    )
+    return _chart_csv([chart_of(sketch, points, view.precision, viewer.theme)], key, address.get("model"))
 
 
 def _billing_csv(services: ConsoleServices, key: str) -> Response:

@@ -1,4 +1,8 @@
-"""Rows → Figure. Pure: no data is read here and nothing is remembered."""
+"""Rows → Figure. Pure: no data is read here and nothing is remembered.
+
+A figure is Plotly's JSON as plain values: building it of Plotly's classes checks each value again, which takes
+a second for a page of charts. A test lets Plotly check what is made here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +10,18 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-import plotly.graph_objects as go
-
 from dashboard.theme import Theme
 
 Values = Sequence[float | None]
+Figure = dict[str, Any]
+Trace = dict[str, Any]
 FEW = 3
+FAINT = 0.4
 BAND_STRENGTHS = (0.28, 0.14)
-DECIMALS = {" s": ",.3~f", " ms": ",.2~f", " %": ",.2~f"}
-"""How many decimals of a unit are told on hover."""
+DIGITS, BAND_DIGITS = 6, 3
+"""Significant digits that a line is told with, and those that are enough for the edge of a band."""
+EDGE = 0.5
+"""Steps that are left free before the first and behind the last point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,47 +37,46 @@ class Series:
     """The values as they are to be read on hover, where a float would not do."""
 
 
-def stacked_bars(
-    times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = ""
-) -> go.Figure:
+def stacked_bars(times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = "") -> Figure:
     """Counts by time, one on top of the other; times are written in their own zone."""
-    bars = [
-        go.Bar(
-            **axis_of(times),
-            y=list(s.values),
-            name=s.name,
-            marker={"color": s.color},
-            customdata=list(s.exact) or None,
-            hovertemplate="%{customdata}" if s.exact else f"%{{y:,}}{unit}",
-        )
-        for s in series
-    ]
+    bars = [_bar(times, s, unit) for s in series]
     # An amount is never abbreviated: 0.00015, not 150µ.
-    ticks = {"exponentformat": "none", "separatethousands": True} if any(s.exact for s in series) else {}
+    ticks = (
+        {"exponentformat": "none", "separatethousands": True}
+        if any(s.exact for s in series)
+        else _ticks(unit)
+    )
     return _figure(bars, theme, times, {"barmode": "stack", "yaxis": ticks})
 
 
-def lines(times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = "") -> go.Figure:
-    """Measures by time; where there was no call the line is broken, and a lone point is a dot."""
+def _bar(times: Sequence[datetime], s: Series, unit: str) -> Trace:
+    told = {"customdata": list(s.exact), "hovertemplate": "%{customdata}"} if s.exact else {}
+    return {
+        "type": "bar",
+        **axis_of(times),
+        "y": [short(v, DIGITS) for v in s.values] if unit else list(s.values),
+        "name": s.name,
+        "marker": {"color": s.color},
+        "hovertemplate": f"%{{y:,.6~r}}{unit}" if unit else "%{y:,}",
+        **told,
+    }
+
+
+def lines(times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = "") -> Figure:
+    """Measures by time; where there was no call the line is broken.
+
+    Where points stand alone they are dots, which a faint line joins for the eye.
+    """
     return _figure([_line(times, s, unit) for s in series], theme, times, {"yaxis": _ticks(unit)})
 
 
-def bands(times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = "") -> go.Figure:
+def bands(times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = "") -> Figure:
     """Percentiles: lines, and between each but the first and the one above it a band (average, p50, p95, p99).
 
     A band is made of bars without gaps between them, so that it ends where there was no call.
     """
     filled = [
-        go.Bar(
-            **axis_of(times),
-            base=list(low.values),
-            y=[
-                None if a is None or b is None else b - a
-                for a, b in zip(low.values, high.values, strict=True)
-            ],
-            marker={"color": faded(theme.series[0], strength), "line": {"width": 0}},
-            hoverinfo="skip",
-        )
+        _band(times, low.values, high.values, faded(theme.series[0], strength))
         for (low, high), strength in zip(pairwise(series[1:]), BAND_STRENGTHS, strict=False)
     ]
     drawn = [_line(times, s, unit, width=2 if s.dash == "solid" else 1.2) for s in series]
@@ -78,22 +84,56 @@ def bands(times: Sequence[datetime], series: Sequence[Series], theme: Theme, uni
     return _figure([*drawn, *filled], theme, times, extra)
 
 
-def _line(times: Sequence[datetime], s: Series, unit: str, width: float = 2) -> go.Scatter:
-    broken = lonely(s.values)
-    return go.Scatter(
+def _band(times: Sequence[datetime], low: Values, high: Values, color: str) -> Trace:
+    both = zip(low, high, strict=True)
+    return {
+        "type": "bar",
         **axis_of(times),
-        y=list(s.values),
-        name=s.name,
-        mode="lines+markers" if broken else "lines",
-        line={"color": s.color, "width": width, "dash": s.dash},
-        marker={"size": 5},
+        "base": [short(v, BAND_DIGITS) for v in low],
+        "y": [None if a is None or b is None else short(b - a, BAND_DIGITS) for a, b in both],
+        "marker": {"color": color, "line": {"width": 0}},
+        "hoverinfo": "skip",
+    }
+
+
+def _line(times: Sequence[datetime], s: Series, unit: str, width: float = 2) -> Trace:
+    return {
+        "type": "scatter",
+        **axis_of(times),
+        "y": [short(v, DIGITS) for v in s.values],
+        "name": s.name,
+        **(_dots(s) if lonely(s.values) else _stroke(s, width)),
+        "cliponaxis": False,
+        "hovertemplate": f"%{{y:,.6~r}}{unit}",
+    }
+
+
+def _stroke(s: Series, width: float) -> Trace:
+    return {
+        "mode": "lines",
+        "line": {"color": s.color, "width": width, "dash": s.dash},
         # Plotly would fill across the holes.
-        fill="tozeroy" if s.area and None not in s.values else "none",
-        fillcolor=faded(s.color),
-        connectgaps=False,
-        cliponaxis=False,
-        hovertemplate=f"%{{y:{DECIMALS.get(unit, ',.1~f')}}}{unit}",
-    )
+        "fill": "tozeroy" if s.area and None not in s.values else "none",
+        "fillcolor": faded(s.color),
+        "connectgaps": False,
+    }
+
+
+def _dots(s: Series) -> Trace:
+    return {
+        "mode": "lines+markers",
+        "line": {"color": faded(s.color, FAINT), "width": 1, "dash": s.dash},
+        "marker": {"size": 5, "color": s.color},
+        "connectgaps": True,
+    }
+
+
+def short(value: float | None, digits: int) -> float | None:
+    """A measure with so many significant digits: what is drawn of it, in fewer bytes."""
+    if value is None:
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _ticks(unit: str) -> dict[str, Any]:
@@ -101,17 +141,17 @@ def _ticks(unit: str) -> dict[str, Any]:
     return {"ticksuffix": unit, "exponentformat": "none"} if unit else {}
 
 
-def columns(labels: Sequence[str], counts: Sequence[int], color: str, theme: Theme) -> go.Figure:
+def columns(labels: Sequence[str], counts: Sequence[int], color: str, theme: Theme) -> Figure:
     """Counts by class; the classes are told by their labels."""
-    bar = go.Bar(
-        x=list(labels), y=list(counts), marker={"color": color}, hovertemplate="%{y:,} calls<extra></extra>"
-    )
-    figure = go.Figure(data=[bar])
-    figure.update_layout(**theme.layout())
-    figure.update_layout(
-        template="none", bargap=0.08, dragmode=False, xaxis={"type": "category"}, uirevision="columns"
-    )
-    return figure
+    bar = {
+        "type": "bar",
+        "x": list(labels),
+        "y": list(counts),
+        "marker": {"color": color},
+        "hovertemplate": "%{y:,} calls<extra></extra>",
+    }
+    own = {"bargap": 0.08, "dragmode": False, "uirevision": "columns", "xaxis": {"type": "category"}}
+    return {"data": [bar], "layout": merged(theme.layout(), own)}
 
 
 def axis_of(times: Sequence[datetime]) -> dict[str, Any]:
@@ -137,8 +177,22 @@ def faded(color: str, strength: float = 0.1) -> str:
     return f"rgba({red},{green},{blue},{strength})"
 
 
-def _figure(traces: list[Any], theme: Theme, times: Sequence[datetime], extra: dict[str, Any]) -> go.Figure:
-    figure = go.Figure(data=traces)
-    figure.update_layout(**theme.layout())
-    figure.update_layout(**extra, template="none", uirevision=f"{times[0]} {times[-1]}" if times else "empty")
-    return figure
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """One set of settings over another, part by part."""
+    both = {k: merged(base[k], v) if isinstance(v, dict) and k in base else v for k, v in over.items()}
+    return {**base, **both}
+
+
+def _figure(traces: list[Trace], theme: Theme, times: Sequence[datetime], extra: dict[str, Any]) -> Figure:
+    seen = f"{times[0]} {times[-1]}" if times else "empty"
+    own = merged({"uirevision": seen, "xaxis": _span(times)}, extra)
+    return {"data": traces, "layout": merged(theme.layout(), own)}
+
+
+def _span(times: Sequence[datetime]) -> dict[str, Any]:
+    """All charts of a period have the same ends, whatever they show in it."""
+    if len(times) < 2:
+        return {}
+    local = [t.replace(tzinfo=None) for t in times]
+    room = (local[1] - local[0]) * EDGE
+    return {"range": [(local[0] - room).isoformat(), (local[-1] + room).isoformat()]}

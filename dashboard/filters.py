@@ -16,10 +16,12 @@ PRESETS = (
     ("now-1h", "Last hour"),
     ("now-6h", "Last 6 hours"),
     ("now-24h", "Last 24 hours"),
+    ("now-3d", "Last 3 days"),
     ("now-7d", "Last 7 days"),
     ("now-15d", "Last 15 days"),
 )
 PRECISIONS = ("minute", "hour", "day")
+MOST_PAGES = 1_000_000
 SHORT = timedelta(hours=6)
 _RELATIVE = re.compile(r"now(?:-([0-9]{1,6})([smhdw]))?")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -71,9 +73,19 @@ class Address:
         return f"{PREFIX}{self.path}" + (f"?{self.search}" if self.query else "")
 
 
+def page_of(text: str) -> int:
+    """A page's number; the first for anything that is none."""
+    return min(max(int(text), 1), MOST_PAGES) if text.isdecimal() and len(text) < 9 else 1
+
+
 def task_href(task_id: str) -> str:
     """The link to a task's page."""
     return f"{PREFIX}/tasks/{quote(task_id, safe='')}"
+
+
+def settings_href(workspace_id: str) -> str:
+    """The link to what can be set of a workspace."""
+    return Address("/settings", {"workspace": workspace_id}).href
 
 
 def monitor_href(model: str, address: Address) -> str:
@@ -90,8 +102,8 @@ class TaskView:
     status: str | None
     """A word of `STATUS_WORDS`."""
     search: str
-    after: str | None
-    """The task after which this page begins."""
+    page: int
+    """From 1, the newest."""
 
     @classmethod
     def of(cls, address: Address) -> "TaskView":
@@ -101,7 +113,7 @@ class TaskView:
             workspace=address.get("workspace") or None,
             status=status if status in STATUS_WORDS else None,
             search=address.get("search")[:200],
-            after=address.get("after") or None,
+            page=page_of(address.get("page")),
         )
 
     @property

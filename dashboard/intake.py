@@ -3,7 +3,7 @@
 import json
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,11 +11,13 @@ from typing import Any, BinaryIO
 from flask import request
 
 from dashboard.estimate import estimate
+from dashboard.excerpts import excerpts
 from dashboard.reading import usable_models
 from dashboard.services import ConsoleServices
 from executor.convert import Conversion, RowError, convert, preview
 from executor.files import StoredFile
-from executor.options import TEST_ENDPOINT, UPSTREAM_ENDPOINTS
+from executor.options import TEST_ENDPOINT, TEST_MODEL, UPSTREAM_ENDPOINTS
+from executor.tasks import LineError, Task
 from executor.validation import validate
 from metering.access import Access
 from metering.errors import InvalidParameter, TooMany
@@ -23,7 +25,9 @@ from metering.errors import InvalidParameter, TooMany
 PART_BYTES = 1 << 20
 PREVIEW_BYTES = 1 << 16
 PREVIEW_ROWS = 4
-SHOWN_ERRORS = 50
+SHOWN_ERRORS = 1001
+"""All that validation names: the first thousand, and that there are more."""
+EXCERPT_BYTES = 200
 WAIT_SECONDS = 20
 Json = dict[str, Any]
 
@@ -48,8 +52,12 @@ class Intake:
         """How the table in the body begins, and the models that its rows could ask."""
         text = request.stream.read(PREVIEW_BYTES).decode("utf-8-sig", errors="replace")
         found = preview(text, PREVIEW_ROWS)
-        models = usable_models(self._services, access)
+        models = [m for m in usable_models(self._services, access) if self._chats(m)]
         return {"delimiter": found.delimiter, "header": found.header, "rows": found.rows, "models": models}
+
+    def _chats(self, model: str) -> bool:
+        options = self._services.catalog.get(model)
+        return options is not None and (model == TEST_MODEL or UPSTREAM_ENDPOINTS[0] in options.endpoints)
 
     def receive(self, access: Access, asked: Mapping[str, str], workspace: str) -> StoredFile:
         """Streams the body to a stored file, through the conversion if it is a table."""
@@ -65,17 +73,28 @@ class Intake:
 
     def check(self, access: Access, asked: Mapping[str, str], workspace: str) -> Json:
         """What validation says of the body, and an estimate of what it would cost. Nothing is kept."""
-        if not self._checks.acquire(timeout=WAIT_SECONDS):
-            raise TooMany("Too many files are being checked; try again soon.", code="too_many_validations")
-        try:
-            file = self.receive(access, asked, workspace)
+        with self._one_of_few():
+            try:
+                file = self.receive(access, asked, workspace)
+            except BadTable as bad:
+                return _bad_rows(bad.errors)
             try:
                 return self._report(access, file, workspace)
             finally:
                 self._services.files.delete(access, file.id)
-        except BadTable as bad:
-            rows = [{"line": e.row, "code": "row", "message": e.message} for e in bad.errors[:SHOWN_ERRORS]]
-            return {"valid": False, "total": 0, "errors": rows, "error_count": len(bad.errors)}
+
+    def check_again(self, access: Access, task: Task) -> Json:
+        """The same of a file that is stored already."""
+        file = self._services.files.get(access, task.input_file_id)
+        with self._one_of_few():
+            return self._report(access, file, task.workspace_id)
+
+    @contextmanager
+    def _one_of_few(self) -> Iterator[None]:
+        if not self._checks.acquire(timeout=WAIT_SECONDS):
+            raise TooMany("Too many files are being checked; try again soon.", code="too_many_validations")
+        try:
+            yield
         finally:
             self._checks.release()
 
@@ -90,9 +109,7 @@ class Intake:
             "valid": report.valid,
             "total": report.total,
             "model": report.model,
-            "errors": [
-                {"line": e.line, "code": e.code, "message": e.message} for e in report.errors[:SHOWN_ERRORS]
-            ],
+            "errors": _shown(path, report.errors[:SHOWN_ERRORS]),
             "error_count": report.error_count,
             "estimate": estimate(services, access, workspace, told, report.total) if told else None,
         }
@@ -115,6 +132,20 @@ class Intake:
             if errors:
                 raise BadTable(errors)
             yield target
+
+
+def _bad_rows(errors: Sequence[RowError]) -> Json:
+    """The faults of a table, of which no file could be made."""
+    rows = [{"line": e.line, "code": "row", "message": f"Row {e.row}: {e.message}"} for e in errors]
+    return {"valid": False, "total": 0, "errors": rows[:SHOWN_ERRORS], "error_count": len(errors)}
+
+
+def _shown(path: Path, errors: Sequence[LineError]) -> list[Json]:
+    """The faults, each with the beginning of its line."""
+    lines = excerpts(path, {e.line for e in errors if e.line is not None}, EXCERPT_BYTES)
+    return [
+        {"line": e.line, "code": e.code, "message": e.message, "text": lines.get(e.line or 0)} for e in errors
+    ]
 
 
 def conversion_of(asked: Mapping[str, str]) -> Conversion:

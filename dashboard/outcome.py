@@ -91,16 +91,18 @@ def partial_button(task: Task) -> html.A | None:
     return parts.download_button("Partial results", f"{PREFIX}/download/tasks/{task.id}/partial.jsonl")
 
 
-def outcome(services: ConsoleServices, viewer: Viewer, address: Address, task: Task) -> Any:
+def outcome(services: ConsoleServices, viewer: Viewer, address: Address, task: Task) -> list[Any]:
     """Failures and durations of an ended task."""
     if not task.settled or task.status == "failed":
-        return None
+        return []
     failures = failures_of(services, viewer.access, task)
-    drawn = [_failures(failures)] if failures else []
+    drawn: list[Any] = [_failures(failures)] if failures else []
     if task.completed:
         chart = latency_chart(services.glance.durations(viewer.access, task.id), viewer.theme)
-        drawn.append(parts.chart(chart, address, f"{PREFIX}/download/tasks/{task.id}/durations.csv"))
-    return html.Div(drawn)
+        drawn.append(
+            parts.chart(chart, address, f"{PREFIX}/download/tasks/{task.id}/durations.csv", tall=True)
+        )
+    return drawn
 
 
 def _failures(found: list[Failures]) -> html.Section:

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import plotly.graph_objects as go
 from dash import dcc, html
 
 from dashboard import writing
-from dashboard.filters import PRESETS, Address
+from dashboard.field import Field
+from dashboard.figures import Figure
+from dashboard.filters import Address, page_of
 
+TABLE_ROWS = 100
+"""Rows of a chart that are shown at once as a table."""
 Part = Any
 """A Dash component, a text, or a list of them."""
 
 PILLS = {"Completed": "ok", "Failed": "no", "Executing": "run", "Stopped": "halt"}
-ZONES = (
-    "UTC", "browser", "America/Los_Angeles", "America/New_York", "America/Sao_Paulo", "Asia/Dubai", "Asia/Kolkata",
-    "Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/London",
-)  # fmt: skip
 
 
 def data(**values: Any) -> dict[str, Any]:
@@ -57,9 +56,9 @@ def download_link(text: str, href: str, **attributes: Any) -> html.A:
     return html.A(text, href=href, className="link", download="", **data(plain=""), **attributes)
 
 
-def problem(text: str) -> html.P:
+def problem(text: str, **more: Any) -> html.P:
     """What went wrong, announced."""
-    return html.P(text, className="problem", role="alert")
+    return html.P(text, className="problem", role="alert", **more)
 
 
 def empty(title: str, hint: Part = None) -> html.Div:
@@ -87,30 +86,16 @@ def entry(
     label: str, name: str, value: str, *, size: str = "", hint: str = "", kind: str = "text", **more: Any
 ) -> Part:
     """A labelled text field; a label that its hint says too is for screen readers alone."""
-    field = dcc.Input(
-        id={"field": name},
-        name=name,
-        type=kind,
-        value=value,
-        placeholder=hint,
-        debounce=True,
-        persistence=False,
-        **more,
-    )
+    field = Field(name=name, type=kind, value=value, placeholder=hint, autoComplete="off", **more)
     shown = html.Span(label, className="hush") if label == hint else label
     return html.Label([shown, field], className=size)
 
 
-def period_fields(start: str, end: str, preset: str, zone: str) -> list[Part]:
-    """Presets, the two ends to the second, and the zone in which they are read."""
-    presets = [("", "Custom"), *PRESETS]
-    return [
-        choice("Period", "", presets, preset, **data(preset="")),
-        entry("From", "from", start, size="moment", hint="2026-11-07 00:00:00"),
-        entry("To", "to", end, size="moment", hint="now"),
-        entry("Zone", "zone", zone, size="zone", hint="UTC", list="zones"),
-        html.Datalist([html.Option(value=name) for name in ZONES], id="zones"),
-    ]
+def small_form(action: str, does: str, *fields: Part, many: str = "") -> html.Form:
+    """A form that makes or sets something; `many` names the field that is a list (assets/console.js)."""
+    said = html.P(className="problem", role="alert", hidden=True, **data(problem=""))
+    button_ = html.Button(does, type="submit", className="btn")
+    return html.Form([*fields, button_, said], className="inline", **data(action=action, many=many))
 
 
 # -- figures of a page -----------------------------------------------------------------------------
@@ -147,7 +132,8 @@ def cards(*figures: Part) -> html.Div:
 
 def pill(word: str, title: str | None = None) -> html.Span:
     """A status; its word says what its colour says."""
-    return html.Span(word, className=f"pill {PILLS.get(word, '')}".strip(), title=title)
+    told = {"title": title} if title else {}
+    return html.Span(word, className=f"pill {PILLS.get(word, '')}".strip(), **told)
 
 
 def progress(completed: int, failed: int, total: int, note: Part = None) -> html.Div:
@@ -192,14 +178,19 @@ class Column:
 def cell(field: str, shown: Part, value: Any = None, *, number: bool = False, classes: str = "") -> html.Td:
     """A cell with its field's API name and, where it differs from what is seen, the exact value."""
     exact = {} if value is None else data(value=value)
-    names = f"{'n ' if number else ''}{classes}".strip()
-    return html.Td(shown, className=names or None, **data(field=field), **exact)
+    return html.Td(shown, **_classes("n" if number else "", classes), **data(field=field), **exact)
 
 
 def row(identity: str | None, cells: Sequence[Part], classes: str = "", **more: Any) -> html.Tr:
     """A row; an identity occurs once a page."""
     named = data(id=identity) if identity is not None else {}
-    return html.Tr(list(cells), className=classes or None, **named, **data(**more))
+    return html.Tr(list(cells), **_classes(classes), **named, **data(**more))
+
+
+def _classes(*names: str) -> dict[str, str]:
+    """The attribute, or none: of what is not said nothing needs to be sent."""
+    given = " ".join(name for name in names if name)
+    return {"className": given} if given else {}
 
 
 def table(
@@ -223,11 +214,36 @@ def _title(column: Column, address: Address | None) -> html.Th:
     return html.Th(html.A(column.title + mark, href=target), scope="col", className=classes, **order)
 
 
-def panel(title: str, body: Part, *extra: Part, note: Part = "") -> html.Section:
+def panel(title: str, body: Part, *extra: Part, note: Part = "", classes: str = "") -> html.Section:
     """A titled box."""
     top = [html.H2(title), html.Span(note, className="note"), html.Span(className="grow"), *extra]
     within = body if isinstance(body, list) else [body]
-    return html.Section([html.Div(top, className="hd"), *within], className="panel", **{"aria-label": title})
+    return html.Section(
+        [html.Div(top, className="hd"), *within],
+        className=f"panel {classes}".strip(),
+        **{"aria-label": title},
+    )
+
+
+def pages(
+    name: str,
+    places: str,
+    address: Address,
+    page: int,
+    *,
+    more: bool,
+    words: tuple[str, str, str] = ("First", "Previous", "Next"),
+) -> html.Nav:
+    """Which rows are shown of how many, and the ways to the first, the previous and the next page."""
+
+    def to(number: int) -> str:
+        return address.with_(page=str(number) if number > 1 else None).href
+
+    first, previous, following = words
+    links = [link(first, to(1))] if page > 2 else []
+    links += [link(previous, to(page - 1))] if page > 1 else []
+    links += [link(following, to(page + 1))] if more else []
+    return html.Nav([html.Span(places, className="note"), *links], className="pages", **{"aria-label": name})
 
 
 # -- charts ----------------------------------------------------------------------------------------
@@ -241,7 +257,7 @@ class Chart:
     title: str
     note: str
     sentence: str
-    figure: go.Figure
+    figure: Figure
     legend: tuple[tuple[str, str], ...]
     """(name, colour)."""
     columns: tuple[str, ...]
@@ -255,7 +271,7 @@ def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) 
     as_table = address.get("table") == drawn.key
     word, target = ("Chart", None) if as_table else ("Table", drawn.key)
     named = {"aria-label": f"{word}: {drawn.title}"}
-    switch = link(word, address.with_(table=target).href, **named)
+    switch = link(word, address.with_(table=target, page=None).href, **named)
     saved = download_link("CSV", csv_href, **{"aria-label": f"CSV: {drawn.title}"})
     top = [
         # The tall one stands on its own, the others below the heading of their group.
@@ -265,7 +281,7 @@ def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) 
         switch,
         saved,
     ]
-    body = _chart_table(drawn) if as_table else _plot(drawn, tall)
+    body = _chart_table(drawn, address) if as_table else _plot(drawn, tall)
     return html.Section(
         [html.Div(top, className="hd"), *body], className="panel chart", **{"aria-label": drawn.title}
     )
@@ -287,7 +303,15 @@ def _plot(drawn: Chart, tall: bool) -> list[Part]:
     return [described, html.Div(legend, className="legend")]
 
 
-def _chart_table(drawn: Chart) -> list[Part]:
+def _chart_table(drawn: Chart, address: Address) -> list[Part]:
+    number = page_of(address.get("page"))
+    first = (number - 1) * TABLE_ROWS
+    shown, total = drawn.rows[first : first + TABLE_ROWS], len(drawn.rows)
     columns = [Column(drawn.columns[0]), *[Column(name, number=True) for name in drawn.columns[1:]]]
-    rows = [html.Tr([html.Td(v, className="n" if i else None) for i, v in enumerate(r)]) for r in drawn.rows]
-    return [table(drawn.title, columns, rows)]
+    rows = [html.Tr([html.Td(v, className="n" if i else None) for i, v in enumerate(r)]) for r in shown]
+    body = [table(drawn.title, columns, rows)]
+    if total > TABLE_ROWS:
+        places = f"{writing.count(first + 1)}–{writing.count(first + len(shown))} of {writing.count(total)}"
+        more = first + len(shown) < total
+        body.append(pages(f"Pages of {drawn.title}", places, address, number, more=more))
+    return body

@@ -1,6 +1,6 @@
 """What the pages read: the services' answers for a viewer and an address. Each call hands on the viewer's Access."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -50,46 +50,57 @@ class Period:
         return cls(start.isoformat(), end.isoformat(), zone.key)
 
 
-def statistics(services: ConsoleServices, viewer: Viewer, view: PeriodView, model: str | None = None) -> Json:
-    """SPEC §6.1 for a view."""
+def statistics(
+    services: ConsoleServices,
+    viewer: Viewer,
+    view: PeriodView,
+    model: str | None = None,
+    *,
+    merged: bool = False,
+) -> Json:
+    """SPEC §6.1 for a view; `merged` gives one row a model."""
     period = Period.of(viewer, view)
-    return services.statistics.models(
-        viewer.access,
-        start=period.start,
-        end=period.end,
-        timezone=period.timezone,
-        model=model or view.model,
-        workspace_id=view.workspace,
-    )
+    asked: dict[str, Any] = {
+        "start": period.start,
+        "end": period.end,
+        "timezone": period.timezone,
+        "model": model or view.model,
+        "workspace_id": view.workspace,
+        "merged": merged,
+    }
+    return once(services, viewer, "models", asked, lambda: services.statistics.models(viewer.access, **asked))
 
 
 def trend(services: ConsoleServices, viewer: Viewer, view: PeriodView) -> Json:
     """SPEC §6.2 for a view: the points of its model."""
-    period = Period.of(viewer, view)
-    assert view.model is not None
-    return services.statistics.trend(
-        viewer.access,
-        view.model,
-        start=period.start,
-        end=period.end,
-        interval=view.precision,
-        timezone=period.timezone,
-        workspace_id=view.workspace,
-    )
+    asked = {**_of_model(viewer, view), "interval": view.precision}
+    return once(services, viewer, "trend", asked, lambda: services.statistics.trend(viewer.access, **asked))
 
 
 def failures(services: ConsoleServices, viewer: Viewer, view: PeriodView) -> Json:
     """The failures of a view's model by status and code."""
+    return services.statistics.errors(viewer.access, **_of_model(viewer, view))
+
+
+def _of_model(viewer: Viewer, view: PeriodView) -> dict[str, Any]:
     period = Period.of(viewer, view)
     assert view.model is not None
-    return services.statistics.errors(
-        viewer.access,
-        view.model,
-        start=period.start,
-        end=period.end,
-        timezone=period.timezone,
-        workspace_id=view.workspace,
-    )
+    return {
+        "model": view.model,
+        "start": period.start,
+        "end": period.end,
+        "timezone": period.timezone,
+        "workspace_id": view.workspace,
+    }
+
+
+def once(
+    services: ConsoleServices, viewer: Viewer, name: str, asked: dict[str, Any], read: Callable[[], Json]
+) -> Json:
+    """Several sections of a page are drawn of the same answer; it is asked for once."""
+    if not viewer.version:
+        return read()
+    return services.recall.once((name, viewer.version, viewer.access, *asked.values()), read)
 
 
 def at(text: str | None) -> datetime | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dashboard.recall import Recall
 from executor.options import LimitOptions
 from metering.access import Access
 from metering.clock import Clock
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from metering.price_list import PriceList
     from metering.statements import Statements
     from metering.statistics import Statistics
+
+RECALLED = 64
+"""Drawn sections and answers of statistics, each at most some megabytes."""
 
 
 class LiveTask(Protocol):
@@ -60,7 +64,7 @@ class Workspaces(Protocol):
     def keys(self, identity: str, *, limit: int = 100, after: str | None = None) -> Page[Any]:
         """A workspace's keys (`id`, `name`, `prefix`, `created_at`, `expires_at`, `revoked_at`)."""
 
-    def create_key(self, identity: str, name: str) -> tuple[Any, str]:
+    def create_key(self, identity: str, name: str, expires_at: datetime | None = None) -> tuple[Any, str]:
         """Makes a key; the second part is its secret, which can't be read again."""
 
     def revoke_key(self, identity: str, key_id: str) -> Any:
@@ -94,6 +98,10 @@ class ConsoleServices:
     """Takes a one-time token of the printed link; none if it was used or is unknown."""
     live: Callable[[str], LiveTask | None]
     """How a running task goes, by its id."""
+    busy: Callable[[], bool]
+    """Whether any task goes on, so that figures change without a commit too."""
+    revision: Callable[[], int]
+    """How many transactions were committed; the same number means the same tables."""
     upstreams_up: Callable[[], Mapping[tuple[str, str], int]]
     """1 for each (model, upstream) that answers, 0 while it does not."""
     session_secret: str
@@ -103,5 +111,6 @@ class ConsoleServices:
     """Where the data lies, for the settings page."""
     secure: bool = False
     """Whether `server.public_url` is https, so that the cookie is sent over TLS only."""
+    recall: Recall = field(default_factory=lambda: Recall(RECALLED))
     notice: str | None = None
     """A line above every page, for instance that the data is made up."""

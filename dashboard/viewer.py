@@ -26,6 +26,8 @@ class Viewer:
     browser_zone: str
     """The IANA name that the browser gave, or nothing."""
     now: datetime
+    version: str = ""
+    """The state of the data that is looked at; nothing if it isn't known and nothing may be remembered."""
 
     def zone(self, name: str | None = None) -> ZoneInfo:
         """The zone of a name, by default the chosen one."""

@@ -1,6 +1,6 @@
-"""The pages, by their paths."""
+"""The pages, by their paths: what they are made of, how often they look, and what tells that something changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,31 +11,67 @@ from dashboard.viewer import Viewer
 from metering.access import Access
 
 Draw = Callable[[ConsoleServices, Viewer, Address], list[Any]]
+Slots = Mapping[str, Any]
 FAST_MS = 2000
 SLOW_MS = 5000
 
 
+def in_order(slots: Slots) -> list[Any]:
+    """The sections one below the other."""
+    return list(slots.values())
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """A page in two parts: `head` is drawn once an address, `live` again and again."""
+    """A page: a head and sections, each drawn on its own, so that what fails or is slow leaves the rest."""
 
     head: Draw
-    live: Draw
-    every_ms: int
+    sections: Mapping[str, Draw]
+    """By key; a key is used by one page alone."""
+    every_ms: int = 0
+    """How often the page asks whether something changed; 0: never."""
+    version: Callable[[ConsoleServices, Viewer], str] = lambda *_: ""
+    """Tells two states of what the page shows apart, at next to no cost."""
+    frame: Callable[[Slots], list[Any]] = in_order
+    """How the sections stand on the page."""
+
+
+def tasks_version(services: ConsoleServices, viewer: Viewer) -> str:
+    """Each commit, the day in which times are written, and each look while a task goes on."""
+    look = int(viewer.now.timestamp() * 1000) // FAST_MS if services.busy() else ""
+    return f"{services.revision()} {viewer.now.astimezone(viewer.zone()):%d} {look}"
+
+
+def statistics_version(services: ConsoleServices, viewer: Viewer) -> str:
+    """Each task end, and each minute, since a period may end now."""
+    return f"{services.glance.ended()} {viewer.now:%d%H%M}"
+
+
+def books_version(services: ConsoleServices, viewer: Viewer) -> str:
+    """Each commit, but some seconds apart while tasks make many."""
+    return str(int(viewer.now.timestamp()) // 15) if services.busy() else f"at {services.revision()}"
+
+
+def settings_version(services: ConsoleServices, viewer: Viewer) -> str:
+    """As for the books, and what is known of the upstreams."""
+    return f"{books_version(services, viewer)} {sorted(services.upstreams_up().items())}"
+
+
+TASKS = View(tasks.head, {"tasks": tasks.live}, FAST_MS, tasks_version)
+TASK = View(task.head, task.SECTIONS, FAST_MS, tasks_version)
+OBSERVATION = View(observation.head, observation.SECTIONS, SLOW_MS, statistics_version)
+MONITOR = View(monitor.head, monitor.SECTIONS, SLOW_MS, statistics_version, monitor.frame)
+BILLING = View(billing.head, {"billing": billing.live}, SLOW_MS, books_version)
+SETTINGS = View(settings.head, settings.SECTIONS, SLOW_MS, settings_version)
+MISSING = View(missing.head, {"missing": missing.live})
 
 
 def view_of(address: Address, access: Access) -> View:
     """The page of an address; a page that this caller may not see is as unknown as any other."""
-    if address.path == "/":
-        return View(tasks.head, tasks.live, FAST_MS)
+    if address.path == "/settings":
+        return SETTINGS if access.is_admin else MISSING
     if address.path.startswith("/tasks/"):
-        return View(task.head, task.live, FAST_MS)
-    if address.path == "/observation":
-        return View(observation.head, observation.live, SLOW_MS)
+        return TASK
     if address.path.startswith("/monitor/"):
-        return View(monitor.head, monitor.live, SLOW_MS)
-    if address.path == "/billing":
-        return View(billing.head, billing.live, SLOW_MS)
-    if address.path == "/settings" and access.is_admin:
-        return View(settings.head, settings.live, SLOW_MS)
-    return View(missing.head, missing.live, 0)
+        return MONITOR
+    return {"/": TASKS, "/observation": OBSERVATION, "/billing": BILLING}.get(address.path, MISSING)

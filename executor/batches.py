@@ -28,6 +28,8 @@ class TaskFilter:
     limit: int = 20
     after: str | None = None
     """The id that the last page ended with."""
+    skip: int = 0
+    """How many of the newest are left out; for pages that are numbered."""
     statuses: tuple[Status, ...] | None = None
     ds_name: str | None = None
     """A part of the name."""
@@ -140,6 +142,7 @@ class Batches:
                 after_at=place and place["created_at"],
                 after_id=asked.after,
                 rows=asked.limit + 1,
+                skip=asked.skip,
             )
         return page_of([task_of(row) for row in rows], asked.limit)
 

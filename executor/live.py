@@ -110,6 +110,10 @@ class LiveView:
         """The tasks that are executed now."""
         return [run for life in list(self._lives.values()) if (run := life.run) is not None]
 
+    def busy(self) -> bool:
+        """Whether any task isn't settled."""
+        return bool(self._lives)
+
     def live(self, task_id: str) -> Live | None:
         """Speed, estimated end and why it waits, of a task that isn't settled."""
         life = self._lives.get(task_id)

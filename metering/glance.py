@@ -16,6 +16,11 @@ class Glance:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def ended(self) -> int:
+        """How many tasks ended, of all workspaces: as long as it stays, so do the statistics."""
+        row = self._store.one("glance.ended")
+        return int(row["tasks"]) if row else 0
+
     def errors(self, access: Access, task_id: str) -> list[Row]:
         """An ended task's failed calls: `status_code`, `error_code`, `calls`, the most frequent first."""
         return self._store.query("glance.task_errors", task_id=task_id, workspace_id=access.visible())
@@ -27,8 +32,8 @@ class Glance:
 
     def calls(
         self, access: Access, start: datetime, end: datetime, steps: int, workspace_id: str | None = None
-    ) -> dict[str, list[int]]:
-        """Calls by model in `steps` equal parts of [start, end), by the moment their task ended."""
+    ) -> dict[tuple[str, str], list[int]]:
+        """Calls by model and workspace in `steps` equal parts of [start, end), by the moment their task ended."""
         step = max((end - start) / steps, timedelta(microseconds=1))
         rows = self._store.query(
             "glance.calls",
@@ -37,7 +42,8 @@ class Glance:
             step_us=step / timedelta(microseconds=1),
             workspace_id=access.visible(workspace_id),
         )
-        found: dict[str, list[int]] = {}
+        found: dict[tuple[str, str], list[int]] = {}
         for row in rows:
-            found.setdefault(row["model"], [0] * steps)[min(row["step"], steps - 1)] += row["calls"]
+            values = found.setdefault((row["model"], row["workspace_id"]), [0] * steps)
+            values[min(row["step"], steps - 1)] += row["calls"]
         return found

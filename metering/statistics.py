@@ -47,15 +47,20 @@ class Statistics:
         model: str | None = None,
         workspace_id: str | None = None,
         inference_type: str | None = None,
+        merged: bool = False,
     ) -> Json:
-        """SPEC §6.1: a row per model, workspace and currency, and their totals."""
+        """SPEC §6.1: a row per model, workspace and currency, and their totals.
+
+        `merged` gives one row a model instead: of its workspace and currency only one is named, and its amounts
+        mean nothing where it was charged in two currencies.
+        """
         span = self._range(start, end, timezone, inference_type)
         visible = access.visible(workspace_id)
 
         with self._store.reading() as read:
             groups, together = grouped(
                 self._hours.within(read, span.start, span.end),
-                lambda ended_us, owners: self._only(owners, owners, model, visible),
+                lambda ended_us, owners: self._only(self._rows(owners, merged), owners, model, visible),
                 first_tokens=False,
             )
         known = self._hours.owners.known()
@@ -119,6 +124,14 @@ class Statistics:
         failed = sum(row["calls"] for row in rows)
         data = [{**row, "share": row["calls"] / failed} for row in rows]
         return {"model": model, **_head(span), "failed": failed, "data": data}
+
+    def _rows(self, owners: Numbers, merged: bool) -> Numbers:
+        """The row of each task: its owner's, or that of the first owner of its model."""
+        if not merged:
+            return owners
+        first: dict[str, int] = {}
+        known = self._hours.owners.known()
+        return np.array([first.setdefault(its[0], number) for number, its in enumerate(known)])[owners]
 
     def _only(self, keys: Numbers, owners: Numbers, model: str | None, workspace_id: str | None) -> Numbers:
         """The keys of tasks of that model and workspace, any if none; -1 for the others."""

@@ -130,6 +130,8 @@ class Store:
         self._generation = 0
         self._invalid = False
         self._trouble: str | None = None
+        self.commits = 0
+        """Transactions made durable since it was opened: the same number means the same tables."""
         self._closed = False
         self._connection = self._open()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -268,6 +270,7 @@ class Store:
             self._trouble = str(error)
             raise
         self._trouble = None
+        self.commits += 1
 
     def _gave_up(self, error: duckdb.Error) -> bool:
         """Whether the database must be reopened; remembered until it was."""

@@ -107,6 +107,8 @@ def _console_services(services: Services) -> ConsoleServices:
         still_valid=services.keys.still_valid,
         redeem_login_token=services.logins.redeem,
         live=services.engine.live,
+        busy=services.engine.view.busy,
+        revision=lambda: services.store.commits,
         upstreams_up=services.engine.view.upstreams_up,
         # another admin key ends every session that the old one opened
         session_secret=services.session_secret + services.admin.secret,

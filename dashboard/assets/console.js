@@ -1,18 +1,18 @@
-// What a page of server-drawn tables needs of a browser: links without reload, filters in the address,
-// dialogues, uploads that are streamed, the theme, and a pause in the background. No user text becomes HTML.
+// Going from place to place without a reload, filters in the address, and looking whether something changed.
+// No user text ever becomes HTML. dialogues.js, create.js, charts.js and field.js hold the rest.
 (function () {
   "use strict";
-  const root = "/console/";
-  const $ = (selector, within) => (within || document).querySelector(selector);
-  const all = (selector, within) => Array.from((within || document).querySelectorAll(selector));
+  const root = "/console/", page = window.nightrate;
+  const $ = page.one, all = page.all;
 
   // ---- going somewhere --------------------------------------------------------------------------
-  function go(href) {
-    if (href === location.pathname + location.search) return redraw();
-    history.pushState({}, "", href);
+  page.go = function (href, replace) {
+    if (href === location.pathname + location.search) return page.redraw();
+    busy();
+    history[replace ? "replaceState" : "pushState"]({}, "", href);
     dispatchEvent(new CustomEvent("_dashprivate_pushstate")); // what dcc.Location listens to
-  }
-  function redraw() { window.dash_clientside.set_props("redraw", { data: Date.now() }); }
+  };
+  page.redraw = function () { window.dash_clientside.set_props("redraw", { data: Date.now() }); };
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
@@ -22,149 +22,76 @@
     if (url.hash && url.pathname === location.pathname) return;
     event.preventDefault();
     const elsewhere = url.pathname !== location.pathname;
-    go(url.pathname + url.search);
+    page.go(url.pathname + url.search);
     if (elsewhere) { scrollTo(0, 0); $("#main").focus({ preventScroll: true }); }
   });
+  addEventListener("popstate", busy);
 
   // ---- filters: the form is the address ------------------------------------------------------------
-  function follow(form) {
-    const query = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) if (String(value).trim()) query.set(name, String(value).trim());
-    const text = query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
-    go(location.pathname + (text ? "?" + text : ""));
-  }
-  document.addEventListener("change", (event) => {
-    const form = event.target.form;
-    if (!form || !("filters" in form.dataset)) return;
-    if (event.target.matches("[data-preset]")) {
-      if (!event.target.value) return; // "Custom" asks for the two fields
-      form.elements.from.value = event.target.value;
-      form.elements.to.value = "now";
+  const TYPED_MS = 350, SET_MS = 1500;
+  let waits = null, typing = false;
+
+  // What the address says and the form does not ask (sort, columns, table) stays; a page's number does not.
+  function address(form, changed) {
+    const query = new URLSearchParams(location.search);
+    query.delete("page");
+    query.delete("after");
+    const ends = ["from", "to"], moved = changed && ends.includes(changed.name);
+    for (const field of form.elements) {
+      if (!field.name || (ends.includes(field.name) && !moved)) continue; // a period stays relative until an end is set
+      let value = field.value.trim();
+      if (field.type === "datetime-local" && /T\d\d:\d\d$/.test(value)) value += ":00";
+      if (value) query.set(field.name, value); else query.delete(field.name);
     }
-    if (event.target.name === "zone") nightrate.keep("nightrate_chosen_zone", event.target.value);
-    follow(form);
+    if (changed && changed.matches("[data-preset]")) { query.set("from", changed.value); query.delete("to"); query.delete("precision"); }
+    const text = query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
+    return location.pathname + (text ? "?" + text : "");
+  }
+  function follow(form, changed, replace) {
+    clearTimeout(waits);
+    const href = address(form, changed);
+    if (href !== location.pathname + location.search) page.go(href, replace);
+  }
+  const filters = (target) => target.form && "filters" in target.form.dataset && target.form;
+
+  document.addEventListener("change", (event) => {
+    const field = event.target, form = filters(field);
+    if ("zone" in field.dataset) { page.keep("nightrate_chosen_zone", field.value); return page.redraw(); }
+    if (!form || field.type === "search") return;
+    if (field.matches("[data-preset]") && field.value === "custom") { // asks for its two ends
+      $("[data-ends]", form).hidden = false;
+      return form.elements.from.focus();
+    }
+    if (field.name === "zone") page.keep("nightrate_chosen_zone", field.value);
+    clearTimeout(waits);
+    // A date is a change at each of its parts: it is followed when one goes on, or after a while.
+    if (field.type === "datetime-local") waits = setTimeout(() => follow(form, field), SET_MS);
+    else follow(form, field);
+  });
+  document.addEventListener("input", (event) => { // a search goes on while one types; Back leaves it as a whole
+    const field = event.target, form = filters(field);
+    if (!form || field.type !== "search") return;
+    clearTimeout(waits);
+    waits = setTimeout(() => { follow(form, field, typing); typing = true; }, TYPED_MS);
+  });
+  document.addEventListener("focusout", (event) => {
+    const field = event.target, form = filters(field);
+    if (!form) return;
+    if (field.type === "datetime-local" && field.value) settle(form, field);
+    if (field.type === "search") { follow(form, field, typing); typing = false; }
+  });
+  function settle(form, field) {
+    const known = field.defaultValue || "", value = field.value.length === 16 ? field.value + ":00" : field.value;
+    if (value !== known) follow(form, field);
+  }
+  document.addEventListener("keydown", (event) => {
+    const form = event.key === "Enter" && event.target.matches("input") && filters(event.target);
+    if (!form) return;
+    event.preventDefault();
+    follow(form, event.target);
   });
   document.addEventListener("submit", (event) => {
-    const form = event.target;
-    if ("filters" in form.dataset) { event.preventDefault(); follow(form); }
-    if ("action" in form.dataset) { event.preventDefault(); act(form); }
-    if ("upload" in form.dataset) { event.preventDefault(); upload(form); }
-  });
-
-  // ---- doing something ---------------------------------------------------------------------------
-  function problem(within, text) {
-    const place = $("[data-problem]", within);
-    place.textContent = text || "";
-    place.hidden = !text;
-  }
-  async function send(address, values) {
-    const answer = await fetch(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(values || {}) });
-    const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(body.error ? body.error.message : "The service answered " + answer.status + ".");
-    return body;
-  }
-  async function act(form) {
-    problem(form, "");
-    try {
-      const done = await send(form.dataset.action, Object.fromEntries(new FormData(form)));
-      form.reset();
-      if (done.secret) show(done.secret);
-      redraw();
-    } catch (error) { problem(form, error.message); }
-  }
-  function show(secret) { // an API key, this once
-    const dialog = $("#secret");
-    $("code", dialog).textContent = secret;
-    dialog.onclose = () => { $("code", dialog).textContent = ""; };
-    dialog.showModal();
-  }
-
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("button, [role=button]");
-    if (!button) return;
-    if (button.dataset.opens) open(button.dataset.opens);
-    if ("close" in button.dataset) button.closest("dialog").close();
-    if (button.dataset.ask) ask(button);
-    if ("themeToggle" in button.dataset) toggleTheme();
-    if ("copy" in button.dataset) navigator.clipboard.writeText($("code", button.parentElement).textContent);
-  });
-  document.addEventListener("keydown", (event) => { // a link that looks like a button answers the space bar too
-    if (event.key === " " && event.target.matches("a[role=button]")) { event.preventDefault(); event.target.click(); }
-  });
-
-  function ask(button) {
-    const dialog = $("#ask"), yes = $("[data-yes]", dialog);
-    $("h2", dialog).textContent = button.dataset.ask;
-    $("[data-text]", dialog).textContent = button.dataset.because || "";
-    $("[data-no]", dialog).textContent = button.dataset.no || "Keep it";
-    yes.textContent = button.dataset.yes || button.textContent;
-    yes.className = "mild" in button.dataset ? "btn primary" : "btn danger";
-    yes.disabled = false;
-    problem(dialog, "");
-    yes.onclick = async () => {
-      yes.disabled = true;
-      try { const done = await send(button.dataset.does, {}); dialog.close(); if (done.href) go(done.href); else redraw(); }
-      catch (error) { yes.disabled = false; problem(dialog, error.message); }
-    };
-    dialog.showModal();
-  }
-
-  // ---- the create dialogue --------------------------------------------------------------------------
-  let sending = null;
-  function open(id) {
-    // The form is in the page only while it is open, so that its fields are not mistaken for the filters.
-    const dialog = document.getElementById(id);
-    dialog.append($("template", dialog).content.cloneNode(true));
-    dialog.showModal();
-  }
-  document.addEventListener("close", (event) => {
-    if (event.target.id !== "create") return;
-    if (sending) sending.abort();
-    $("form", event.target).remove();
-  }, true);
-
-  function progress(form, share) {
-    const place = $("[data-sending]", form);
-    place.hidden = share === null;
-    $("progress", place).value = share || 0;
-    $("[data-percent]", place).textContent = share === null ? "" : share < 1 ? Math.floor(share * 100) + " %" : "Stored; creating the task…";
-    $("button[type=submit]", form).disabled = share !== null;
-  }
-  function upload(form) {
-    const file = form.elements.file.files[0], name = form.elements.name.value.trim();
-    if (!name) { problem(form, "Give the task a name."); return form.elements.name.focus(); }
-    if (!file) { problem(form, "Choose a data file."); return form.elements.file.focus(); }
-    problem(form, "");
-    const query = nightrate.asked(form, file);
-    const request = (sending = new XMLHttpRequest()); // fetch can't tell how much is sent
-    request.open("POST", form.dataset.upload + "?" + query);
-    request.setRequestHeader("content-type", "application/octet-stream");
-    request.upload.onprogress = (event) => event.lengthComputable && progress(form, event.loaded / event.total);
-    request.onload = () => {
-      sending = null;
-      progress(form, null);
-      let body = {};
-      try { body = JSON.parse(request.responseText); } catch (e) { /* not ours */ }
-      if (request.status === 401) return location.reload();
-      if (request.status >= 300) return problem(form, body.error ? body.error.message : "The service answered " + request.status + ".");
-      form.closest("dialog").close();
-      go(root);
-    };
-    request.onerror = () => { sending = null; progress(form, null); problem(form, "The upload broke off; is the service running?"); };
-    request.onabort = () => { sending = null; };
-    progress(form, 0);
-    request.send(file);
-  }
-  for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, (event) => {
-    const place = event.target.closest && event.target.closest("[data-drop]");
-    if (!place) return;
-    event.preventDefault();
-    place.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) {
-      const field = $("input[type=file]", place);
-      field.files = event.dataTransfer.files;
-      field.dispatchEvent(new Event("change", { bubbles: true }));
-    }
+    if ("filters" in event.target.dataset) { event.preventDefault(); follow(event.target); }
   });
 
   // ---- theme -------------------------------------------------------------------------------------
@@ -175,22 +102,33 @@
       button.title = "Now: " + (dark ? "dark" : "light");
     }
   }
-  function toggleTheme() {
+  function retheme() { page.applyTheme(); label(); page.redraw(); }
+  page.toggleTheme = function () {
     localStorage.setItem("nightrate-theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-    nightrate.applyTheme(); label(); redraw();
-  }
-  nightrate.systemTheme.addEventListener("change", () => { nightrate.applyTheme(); label(); redraw(); });
+    retheme();
+  };
+  page.systemTheme.addEventListener("change", retheme);
 
   // ---- what goes on by itself ------------------------------------------------------------------------
-  function pause() {
-    const live = $('[id*=\'"part":"live"\']');
-    if (live) window.dash_clientside.set_props({ ...JSON.parse(live.id), part: "beat" }, { disabled: document.hidden });
+  // One question at a time, none while nobody looks. What could not be drawn is asked for anew.
+  let asked = 0, looked = Date.now();
+  function look() {
+    const every = Number(($("[data-page]") || { dataset: {} }).dataset.every) || 0;
+    if (!every || document.hidden || asked || Date.now() - looked < every) return;
+    looked = Date.now();
+    if ($("[data-again]")) page.redraw();
+    else window.dash_clientside.set_props("beat", { data: looked });
   }
-  document.addEventListener("visibilitychange", pause);
+  setInterval(look, 250);
+  document.addEventListener("visibilitychange", look);
+
+  function busy() { $("#page").setAttribute("aria-busy", "true"); }
+  function idle() { if (!asked && $("#page")) $("#page").removeAttribute("aria-busy"); }
 
   const ask_server = window.fetch;
   window.fetch = async function (...args) {
     const stale = $("#stale");
+    asked += 1;
     try {
       const answer = await ask_server.apply(this, args);
       if (answer.status === 401) { // the session ended: the login page is shown instead
@@ -200,6 +138,7 @@
       stale.hidden = answer.status < 500;
       return answer;
     } catch (error) { stale.hidden = false; throw error; }
+    finally { asked -= 1; setTimeout(idle, 50); }
   };
 
   function mark() {
@@ -215,6 +154,12 @@
   document.addEventListener("DOMContentLoaded", () => { label(); mark(); });
   if (document.readyState !== "loading") { label(); mark(); }
 
+  // What is cut off says itself on hover.
+  document.addEventListener("mouseover", (event) => {
+    const cut = event.target.closest(".name, .id, .note, .cut, td > div");
+    if (cut && !cut.title && cut.scrollWidth > cut.clientWidth) cut.title = cut.textContent;
+  });
+
   // A list that is drawn again takes new elements: who stood on one of the old goes on on its successor.
   let stood = null;
   document.addEventListener("focusin", (event) => {
@@ -229,26 +174,5 @@
     const within = $(stood.place), next = within && alike(within, stood.element)[stood.nth];
     if (next) next.focus({ preventScroll: true });
   }
-  // ---- dragging over a chart of Monitor makes that the period -------------------------------------------
-  function zoomable() {
-    for (const plot of all("[data-zoom] .js-plotly-plot")) {
-      if (plot.dataset.follows || !plot.on) continue;
-      plot.dataset.follows = "yes";
-      plot.on("plotly_relayout", (change) => zoom(plot, change["xaxis.range[0]"], change["xaxis.range[1]"]));
-    }
-  }
-  function zoom(plot, from, to) {
-    if (!from || !to) return;
-    const within = plot.closest("[data-zoom]").dataset;
-    const second = (moment) => { const [day, time = ""] = String(moment).split(" "); return day + "T" + (time + "00:00:00".slice(time.length)).slice(0, 8); };
-    const first = [second(from), within.start].sort()[1], last = [second(to), within.end].sort()[0];
-    if (first >= last) return;
-    const query = new URLSearchParams(location.search);
-    query.delete("precision"); // the one that suits the shorter period
-    query.set("from", first);
-    query.set("to", last);
-    go(location.pathname + "?" + query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/"));
-  }
-
-  new MutationObserver(() => { mark(); stand(); zoomable(); }).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(() => { mark(); stand(); }).observe(document.body, { childList: true, subtree: true });
 })();

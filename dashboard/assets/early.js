@@ -14,5 +14,9 @@
   }
   apply();
   keep("nightrate_zone", Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
-  window.nightrate = { applyTheme: apply, keep: keep, systemTheme: dark };
+  window.nightrate = {
+    applyTheme: apply, keep: keep, systemTheme: dark,
+    one: function (selector, within) { return (within || document).querySelector(selector); },
+    all: function (selector, within) { return Array.from((within || document).querySelectorAll(selector)); },
+  };
 })();

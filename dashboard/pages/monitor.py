@@ -1,14 +1,16 @@
 """Monitor: one model over time, what it was asked and how it performed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.charts import charts_of
+from dashboard.charts import SKETCHES, Sketch, chart_of
 from dashboard.filters import PRECISIONS, Address, PeriodView
-from dashboard.pages.observation import filter_bar
+from dashboard.pages.observation import Draw, filter_bar, if_it_can
 from dashboard.parts import Column
+from dashboard.period import told
 from dashboard.reading import Json, failures, statistics, trend
 from dashboard.services import ConsoleServices
 from dashboard.trends import change, noted, totals_before
@@ -20,6 +22,7 @@ ERROR_COLUMNS = (
     Column("Calls", number=True),
     Column("Share", number=True),
 )
+GROUPS = (("calls", "Call statistics"), ("performance", "Performance metrics"))
 
 
 def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
@@ -42,72 +45,96 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     ]
 
 
-def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    """Cards, the two groups of charts, and the failures."""
-    view = PeriodView.of(address, viewer.zone_name)
-    totals = statistics(services, viewer, view)["totals"]
-    answer = trend(services, viewer, view)
-    points = answer["data"]
-    charts = charts_of(points, view.precision, viewer.theme)
-    return [
-        _cards(totals, totals_before(services, viewer, view) or {}),
-        html.Div(
-            [
-                html.H2("Call statistics"),
-                _grid([c for c in charts if c.group == "calls"], address),
-                html.H2("Performance metrics"),
-                _grid([c for c in charts if c.group == "performance"], address),
-            ],
-            # What is dragged over on a chart becomes the period; it can't leave this one.
-            **parts.data(zoom="", start=answer["start"][:19], end=answer["end"][:19]),
-        ),
-        html.H2("Failure details"),
-        _failures(failures(services, viewer, view)["data"]),
-    ]
-
-
-def _grid(charts: list[Any], address: Address) -> html.Div:
-    drawn = []
-    for item in charts:
-        saved = Address(
-            f"/download/monitor/{item.chart.key}.csv", {**address.query, "model": address.tail("/monitor/")}
+def frame(slots: Mapping[str, Any]) -> list[Any]:
+    """The period, cards, the two groups of charts, and the failures."""
+    grouped = [
+        part
+        for group, title in GROUPS
+        for part in (
+            html.H2(title),
+            html.Div([slots[_slot(s)] for s in SKETCHES if s.group == group], className="two"),
         )
-        drawn.append(parts.chart(item.chart, address, saved.with_(table=None).href))
-    return html.Div(drawn, className="two")
+    ]
+    return [slots["span"], slots["monitored"], *grouped, html.H2("Failure details"), slots["failures"]]
 
 
-def _cards(totals: Json, before: Json) -> html.Div:
+def _slot(sketch: Sketch) -> str:
+    return f"chart-{sketch.key}"
+
+
+def scope(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """The exact period, or why it can't be shown at this precision."""
+    view = PeriodView.of(address, viewer.zone_name)
+    trend(services, viewer, view)
+    before = totals_before(services, viewer, view) or {}
+    return [told(viewer, view, compared=bool(before.get("calls")))]
+
+
+def chart(sketch: Sketch) -> Draw:
+    """The section of a chart."""
+
+    def draw(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+        view = PeriodView.of(address, viewer.zone_name)
+        answer = trend(services, viewer, view)
+        drawn = chart_of(sketch, answer["data"], view.precision, viewer.theme)
+        query = {**address.query, "model": address.tail("/monitor/")}
+        saved = Address(f"/download/monitor/{sketch.key}.csv", query).with_(table=None, page=None)
+        # What is dragged over becomes the period; it can't leave this one.
+        zoom = parts.data(zoom="", start=answer["start"][:19], end=answer["end"][:19])
+        return [html.Div(parts.chart(drawn, address, saved.href), **zoom)]
+
+    return draw
+
+
+def cards(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """The model's sums."""
+    view = PeriodView.of(address, viewer.zone_name)
+    totals, before = statistics(services, viewer, view)["totals"], totals_before(services, viewer, view) or {}
     p50, p99 = writing.duration(totals["p50_duration_ms"]), writing.duration(totals["p99_duration_ms"])
 
     def figure(label: str, metric: str, write: Any, note: str, good: str | None = None) -> html.Div:
         changed = change(totals[metric], before.get(metric), good=good)
         return parts.card(label, metric, totals[metric], write(totals[metric]), noted(note, changed))
 
-    return parts.cards(
-        figure("Calls", "calls", writing.count, f"by {writing.plural(totals['tasks'], 'task')}"),
-        figure(
-            "Failure rate", "failure_rate", writing.share, writing.plural(totals["failed"], "failure"), "down"
-        ),
-        figure("p95 duration", "p95_duration_ms", writing.duration, f"p50 {p50} · p99 {p99}", "down"),
-        figure("First token", "avg_first_token_ms", writing.duration, "average of streamed calls", "down"),
-        figure("Tokens", "total_tokens", writing.compact, ""),
-        figure("Rate limited", "rate_limited", writing.count, "calls with a 429", "down"),
+    failed = writing.plural(totals["failed"], "failure")
+    tokens = f"{writing.compact(totals['input_tokens'])} in · {writing.compact(totals['output_tokens'])} out"
+    return [
+        parts.cards(
+            figure("Calls", "calls", writing.count, f"by {writing.plural(totals['tasks'], 'task')}"),
+            figure("Failure rate", "failure_rate", writing.share, failed, "down"),
+            figure("p95 duration", "p95_duration_ms", writing.duration, f"p50 {p50} · p99 {p99}", "down"),
+            figure(
+                "First token", "avg_first_token_ms", writing.duration, "average of streamed calls", "down"
+            ),
+            figure("Tokens", "total_tokens", writing.compact, tokens),
+            figure("Rate limited", "rate_limited", writing.count, "calls with a 429", "down"),
+        )
+    ]
+
+
+def failure_details(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """Failed calls by status and code."""
+    rows = failures(services, viewer, PeriodView.of(address, viewer.zone_name))["data"]
+    if not rows:
+        return [html.Section(parts.empty("No call failed in this period"), className="panel")]
+    table = parts.table("Failures by status and code", ERROR_COLUMNS, [_failure(r) for r in rows])
+    return [html.Section(table, className="panel", **{"aria-label": "Failure details"})]
+
+
+def _failure(row: Json) -> html.Tr:
+    return html.Tr(
+        [
+            parts.cell("status_code", writing.exact(row["status_code"]) or "no answer", row["status_code"]),
+            parts.cell("error_code", html.Code(row["error_code"]) if row["error_code"] else writing.NONE),
+            parts.cell("calls", writing.count(row["calls"]), row["calls"], number=True),
+            parts.cell("share", writing.share(row["share"]), row["share"], number=True),
+        ]
     )
 
 
-def _failures(rows: list[Json]) -> html.Section:
-    if not rows:
-        return html.Section(parts.empty("No call failed in this period"), className="panel")
-    drawn = [
-        html.Tr(
-            [
-                parts.cell("status_code", writing.exact(r["status_code"]) or "no answer", r["status_code"]),
-                parts.cell("error_code", html.Code(r["error_code"]) if r["error_code"] else writing.NONE),
-                parts.cell("calls", writing.count(r["calls"]), r["calls"], number=True),
-                parts.cell("share", writing.share(r["share"]), r["share"], number=True),
-            ]
-        )
-        for r in rows
-    ]
-    table = parts.table("Failures by status and code", ERROR_COLUMNS, drawn)
-    return html.Section(table, className="panel", **{"aria-label": "Failure details"})
+SECTIONS: Mapping[str, Draw] = {
+    "span": scope,
+    "monitored": if_it_can(cards),
+    **{_slot(s): if_it_can(chart(s)) for s in SKETCHES},
+    "failures": if_it_can(failure_details),
+}

@@ -1,85 +1,99 @@
-"""Settings, for the admin: workspaces and their keys, models and their upstreams."""
+"""Settings, for the admin: workspaces, their terms and keys, models with their upstreams and prices."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dash import dcc, html
+from dash import html
 
 from dashboard import parts, writing
-from dashboard.filters import PREFIX, Address
+from dashboard.filters import PREFIX, Address, page_of
 from dashboard.parts import Column
 from dashboard.reading import workspaces_of
 from dashboard.services import ConsoleServices
+from dashboard.upstreams import upstreams
 from dashboard.viewer import Viewer
+from dashboard.workspace import keys, terms
+from metering.access import DEFAULT_WORKSPACE
+from metering.errors import NotFound
 
-KEY_COLUMNS = (
-    Column("Key"),
-    Column("Begins with"),
-    Column("Created", number=True),
+COLUMNS = (
+    Column("Workspace"),
+    Column("Currency"),
+    Column("Budget this month", number=True),
+    Column("Models"),
     Column("State"),
     Column("Actions", number=True),
 )
-MODEL_COLUMNS = (
-    Column("Model"),
-    Column("Endpoints"),
-    Column("Upstream"),
-    Column("Health"),
-    Column("At once", number=True),
-)
-MOST_KEYS = 1000
+SHOWN = 25
+"""Workspaces of a page."""
 
 
-def head(_: ConsoleServices, __: Viewer, ___: Address) -> list[Any]:
-    """Name, and the forms that make something; they stand still while the lists are drawn again."""
-    return [parts.head("Settings", "Workspaces own keys, files, tasks and charges."), _new_workspace()]
-
-
-def _new_workspace() -> html.Section:
-    field = html.Label(["Name", dcc.Input(id={"field": "new-workspace"}, name="name", maxLength=100)])
-    form = [field, html.Button("Create workspace", type="submit", className="btn"), _problem()]
-    body = html.Form(form, className="inline", **parts.data(action=f"{PREFIX}/do/workspaces"))
-    return parts.panel("New workspace", body)
-
-
-def _problem() -> html.P:
-    return html.P(className="problem", role="alert", hidden=True, **parts.data(problem=""))
-
-
-def live(services: ConsoleServices, viewer: Viewer, _: Address) -> list[Any]:
-    """The lists."""
+def head(_: ConsoleServices, viewer: Viewer, __: Address) -> list[Any]:
+    """The page's name."""
     viewer.access.require_admin()
-    spaces = [_workspace(services, viewer, w) for w in workspaces_of(services, viewer.access)]
-    return [
-        html.H2("Workspaces and keys"),
-        *spaces,
-        html.H2("Models and upstreams"),
-        _models(services),
-        _about(services),
+    return [parts.head("Settings", "Workspaces own keys, files, tasks and charges.")]
+
+
+def workspaces(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """All workspaces, and the form that makes one."""
+    viewer.access.require_admin()
+    every, page = workspaces_of(services, viewer.access), page_of(address.get("page"))
+    first = (page - 1) * SHOWN
+    shown, budgets = every[first : first + SHOWN], budget_words(services, viewer)
+    body = [
+        parts.table("Workspaces", COLUMNS, [_row(services, w, budgets.get(w.id), address) for w in shown])
     ]
-
-
-def _workspace(services: ConsoleServices, viewer: Viewer, workspace: Any) -> html.Section:
-    keys = services.workspaces.keys(workspace.id, limit=MOST_KEYS).data
-    rows = [_key_row(viewer, workspace, key) for key in keys]
-    table = (
-        parts.table(f"Keys of {workspace.name}", KEY_COLUMNS, rows) if rows else parts.empty("No keys yet")
+    if len(every) > SHOWN:
+        last = first + len(shown)
+        places = f"{writing.count(first + 1)}–{writing.count(last)} of {writing.count(len(every))}"
+        body.append(parts.pages("Pages of the workspaces", places, address, page, more=last < len(every)))
+    form = parts.small_form(
+        f"{PREFIX}/do/workspaces", "Create workspace", parts.entry("Name", "name", "", maxLength="100")
     )
-    facts = [workspace.id, workspace.currency, "disabled" if workspace.disabled else None]
-    if workspace.allowed_models is not None:
-        facts.append("models: " + (", ".join(workspace.allowed_models) or "none"))
-    note = " · ".join(f for f in facts if f)
-    return parts.panel(workspace.name, [table, _new_key(workspace)], _switch(workspace), note=note)
+    return [parts.panel("Workspaces", [*body, form], classes="tight")]
 
 
-def _new_key(workspace: Any) -> html.Form:
-    field = dcc.Input(id={"field": f"new-key {workspace.id}"}, name="name", maxLength=100)
-    return html.Form(
+def budget_words(services: ConsoleServices, viewer: Viewer) -> Mapping[str, str]:
+    """What is used of each budget, by workspace."""
+    return {
+        use.workspace_id: f"{writing.money(use.used, use.currency)} of {writing.money(use.budget)}"
+        for use in services.budgets.uses(viewer.access)
+    }
+
+
+def _row(services: ConsoleServices, workspace: Any, budget: str | None, address: Address) -> html.Tr:
+    models = workspace.allowed_models
+    offered = "all" if models is None else ", ".join(models) or "none"
+    state = html.Span(
+        "Disabled" if workspace.disabled else "Active", className="pill" if workspace.disabled else "pill ok"
+    )
+    usual = services.billing.currency or "the model’s"
+    chosen = workspace.id == chosen_workspace(address)
+    manage = parts.link(
+        "Manage",
+        address.with_(workspace=workspace.id).href,
+        **{"aria-label": f"Manage {workspace.name}"},
+        **({"aria-current": "true"} if chosen else {}),
+    )
+    name = [
+        html.Div(workspace.name, className="name"),
+        html.Div(workspace.id, className="id"),
+    ]
+    return parts.row(
+        workspace.id,
         [
-            html.Label(["Key name", field]),
-            html.Button("Create key", type="submit", className="btn"),
-            _problem(),
+            parts.cell("name", name, workspace.name),
+            parts.cell(
+                "currency", workspace.currency or html.Span(usual, className="note"), workspace.currency
+            ),
+            parts.cell(
+                "budget", budget or html.Span("none", className="note"), workspace.budget, number=True
+            ),
+            parts.cell("allowed_models", html.Div(offered, className="cut")),
+            parts.cell("disabled", state, workspace.disabled),
+            parts.cell("actions", [manage, " ", _switch(workspace)], number=True, classes="last"),
         ],
-        className="inline",
-        **parts.data(action=f"{PREFIX}/do/workspaces/{workspace.id}/keys"),
+        "chosen" if chosen else "",
     )
 
 
@@ -91,73 +105,60 @@ def _switch(workspace: Any) -> html.Button:
         ask, yes = f"Disable {workspace.name}?", "Disable"
     does = f"{PREFIX}/do/workspaces/{workspace.id}/{yes.lower()}"
     asked = parts.data(ask=ask, because=because, yes=yes, no="Leave it", does=does)
-    return html.Button(yes, className="link", type="button", **asked)
+    named = {"aria-label": f"{yes} {workspace.name}"}
+    return html.Button(yes, className="link", type="button", **asked, **named)
 
 
-def _key_row(viewer: Viewer, workspace: Any, key: Any) -> html.Tr:
-    zone = viewer.zone()
-    expired = key.expires_at is not None and key.expires_at <= viewer.now
-    state = "Revoked" if key.revoked_at else "Expired" if expired else "Active"
-    asked = parts.data(
-        ask=f"Revoke the key “{key.name}”?",
-        because="Who uses it is refused at once. Its tasks go on.",
-        yes="Revoke",
-        no="Keep it",
-        does=f"{PREFIX}/do/workspaces/{workspace.id}/keys/{key.id}/revoke",
-    )
-    revoke = html.Button("Revoke", className="link", type="button", **asked) if state == "Active" else None
-    return parts.row(
-        key.id,
-        [
-            parts.cell("name", html.Span(key.name, className="strong")),
-            parts.cell("prefix", html.Code(f"{key.prefix}…")),
-            parts.cell(
-                "created_at",
-                writing.moment(key.created_at, zone),
-                key.created_at,
-                number=True,
-                classes="note",
-            ),
-            parts.cell("state", html.Span(state, className="pill ok" if state == "Active" else "pill")),
-            parts.cell("actions", revoke, number=True),
-        ],
+def chosen_workspace(address: Address) -> str:
+    """The workspace that is managed."""
+    return address.get("workspace", DEFAULT_WORKSPACE)
+
+
+def _chosen(services: ConsoleServices, viewer: Viewer, address: Address) -> Any | None:
+    viewer.access.require_admin()
+    try:
+        return services.workspaces.get(chosen_workspace(address))
+    except NotFound:
+        return None
+
+
+def keys_of_chosen(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """The keys of the workspace that is managed."""
+    workspace = _chosen(services, viewer, address)
+    return (
+        [keys(services, viewer, workspace)]
+        if workspace is not None
+        else [parts.problem("There is no such workspace.")]
     )
 
 
-def _models(services: ConsoleServices) -> html.Section:
-    health = services.upstreams_up()
-    rows = []
-    for name in services.catalog.allowed(None):
-        options = services.catalog.get(name)
-        assert options is not None
-        places = [up for (model, up) in health if model == name] or ["built in"]
-        rows += [
-            _upstream_row(options, place, health.get((name, place), 1), first=not n)
-            for n, place in enumerate(places)
-        ]
-    table = parts.table("Models and their upstreams", MODEL_COLUMNS, rows)
-    return html.Section(table, className="panel", **{"aria-label": "Models and upstreams"})
+def terms_of_chosen(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """What can be set of the workspace that is managed."""
+    workspace = _chosen(services, viewer, address)
+    return [terms(services, workspace)] if workspace is not None else []
 
 
-def _upstream_row(options: Any, place: str, up: int, *, first: bool) -> html.Tr:
-    word = html.Span("Answers" if up else "Outage", className="pill ok" if up else "pill no")
-    free = html.Span(" free", className="note") if options.free else None
-    return parts.row(
-        options.name if first else None,
-        [
-            parts.cell("model", [html.Span(options.name, className="strong"), free] if first else ""),
-            parts.cell("endpoints", ", ".join(options.endpoints) if first else "", classes="note"),
-            parts.cell("upstream", html.Code(place)),
-            parts.cell("upstream_up", word, up),
-            parts.cell(
-                "max_concurrency", writing.count(options.max_concurrency) if first else "", number=True
-            ),
-        ],
-    )
+def models(services: ConsoleServices, viewer: Viewer, _: Address) -> list[Any]:
+    """Every model with its upstreams and its price."""
+    viewer.access.require_admin()
+    return [upstreams(services)]
 
 
-def _about(services: ConsoleServices) -> html.P:
-    return html.P(
-        ["Nightrate ", services.version, "; the data lies in ", html.Code(services.data_folder)],
-        className="note",
-    )
+def about(services: ConsoleServices, _: Viewer, __: Address) -> list[Any]:
+    """What runs here, and where its data lies."""
+    said: Sequence[Any] = [
+        "Nightrate ",
+        services.version,
+        "; the data lies in ",
+        html.Code(services.data_folder),
+    ]
+    return [html.P(said, className="note")]
+
+
+SECTIONS = {
+    "workspaces": workspaces,
+    "keys": keys_of_chosen,
+    "terms": terms_of_chosen,
+    "upstreams": models,
+    "about": about,
+}

@@ -1,6 +1,6 @@
 """One task: facts, the way through its statuses, files, bill, and the faults of a file that was refused."""
 
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -8,22 +8,19 @@ from dash import html
 
 from dashboard import parts, writing
 from dashboard.bill import charge_rows, charges_of_task
+from dashboard.clone import clone_button
+from dashboard.faults import faults
 from dashboard.filters import PREFIX, Address
 from dashboard.outcome import outcome, partial_button, retry_button, speed_cards, waiting_banner
 from dashboard.pages.tasks import cancel_button, note_of
 from dashboard.parts import Column
 from dashboard.reading import workspace_names
 from dashboard.services import ConsoleServices
+from dashboard.timeline import timeline
 from dashboard.viewer import Viewer
 from executor.tasks import Task, console_status
-from metering.errors import Refused
+from metering.errors import NotFound, Refused
 
-ERROR_COLUMNS = (
-    Column("Line", number=True),
-    Column("Code"),
-    Column("What is wrong", wrap=True),
-    Column("Field"),
-)
 BILL_COLUMNS = (
     Column("Token kind"),
     Column("Tokens", number=True),
@@ -32,7 +29,7 @@ BILL_COLUMNS = (
     Column("Saved", number=True),
     Column("Charged", number=True),
 )
-MOST_ERRORS_SHOWN = 1001
+Draw = Callable[[ConsoleServices, Viewer, Address], list[Any]]
 
 
 def read(services: ConsoleServices, viewer: Viewer, address: Address) -> Task:
@@ -40,29 +37,54 @@ def read(services: ConsoleServices, viewer: Viewer, address: Address) -> Task:
     return services.batches.get(viewer.access, address.tail("/tasks/"))
 
 
+def of_task(draw: Callable[[ConsoleServices, Viewer, Address, Task], list[Any]]) -> Draw:
+    """A section of a task's page; nothing where there is no such task, which the head says."""
+
+    def drawn(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+        try:
+            task = read(services, viewer, address)
+        except NotFound:
+            return []
+        return [part for part in draw(services, viewer, address, task) if part is not None]
+
+    return drawn
+
+
 def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """The task's name and what it is for."""
-    task = read(services, viewer, address)
     above = [parts.link("Batch inference", f"{PREFIX}/"), " / Task"]
-    return [parts.head(task.name or task.id, task.description, above=above)]
+    try:
+        task = read(services, viewer, address)
+    except NotFound as missing:
+        return [parts.head("Task not found", above=above), parts.problem(missing.message)]
+    doing = [
+        partial_button(task),
+        retry_button(task),
+        clone_button(services, viewer, task),
+        cancel_button(task, "btn") if task.status in ("validating", "in_progress") else None,
+    ]
+    return [
+        parts.head(task.name or task.id, task.description, *[b for b in doing if b is not None], above=above)
+    ]
 
 
-def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    """All that may change."""
-    task = read(services, viewer, address)
+def state(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> list[Any]:
+    """Where it stands."""
     hooks = parts.data(
         id=task.id, status=task.status, completed=task.completed, failed=task.failed, total=task.total
     )
-    sections: list[Any] = [
+    sections = [
         _now(services, viewer, task),
         waiting_banner(services, viewer, task),
         _cards(services, viewer, task),
-        _refused_lines(task),
-        html.Div([_facts(services, viewer, task), _way(services, viewer, task)], className="two top"),
-        _bill(services, viewer, task),
-        outcome(services, viewer, address, task),
     ]
     return [html.Div(sections, **hooks)]
+
+
+def facts(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> list[Any]:
+    """What it is, its files, and its way."""
+    known = html.Div([_facts(services, viewer, task), _files(services, viewer, task)], className="stack")
+    return [html.Div([known, timeline(viewer, task)], className="two top")]
 
 
 def _now(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
@@ -70,16 +92,21 @@ def _now(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
     return html.Div(
         [
             html.Div([parts.pill(console_status(task.status))], **parts.data(field="status")),
-            html.Div(parts.progress(task.completed, task.failed, task.total, note), className="grow"),
-            partial_button(task),
-            retry_button(task),
-            cancel_button(task) if task.status in ("validating", "in_progress") else None,
+            html.Div(_progress(task, note), className="grow"),
         ],
-        className="head",
+        className="now",
     )
 
 
-def _cards(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
+def _progress(task: Task, note: Any) -> Any:
+    if task.status == "failed" and not task.total:
+        return html.Span("Nothing was run, and nothing is charged.", className="note")
+    return parts.progress(task.completed, task.failed, task.total, note)
+
+
+def _cards(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div | None:
+    if task.status == "failed" and not task.total:
+        return None
     rest = task.total - task.completed - task.failed
     tokens = [
         ("Input tokens", "input_tokens", task.input_tokens),
@@ -116,24 +143,6 @@ def _money_cards(task: Task) -> list[Any]:
     ]
 
 
-def _refused_lines(task: Task) -> Any:
-    if not task.errors:
-        return None
-    rows = [
-        html.Tr(
-            [
-                parts.cell("line", writing.count(e.line), e.line, number=True),
-                parts.cell("code", html.Code(e.code)),
-                parts.cell("message", e.message, classes="wrap"),
-                parts.cell("param", e.param or writing.NONE),
-            ]
-        )
-        for e in task.errors[:MOST_ERRORS_SHOWN]
-    ]
-    note = f"{writing.plural(len(task.errors), 'fault')}; nothing was run and nothing is charged"
-    return parts.panel("Why it failed", parts.table("Faults by line", ERROR_COLUMNS, rows), note=note)
-
-
 def _facts(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Section:
     names, zone = workspace_names(services, viewer.access), viewer.zone()
     facts = [
@@ -161,39 +170,6 @@ def _window(text: str) -> str:
 def _metadata(task: Task) -> Any:
     own = {k: v for k, v in (task.metadata or {}).items() if not k.startswith("ds_")}
     return html.Code(", ".join(f"{k}={v}" for k, v in own.items())) if own else None
-
-
-def steps_of(task: Task) -> list[tuple[str, datetime | None]]:
-    """The statuses that a task went through, and those that lie ahead (without a time)."""
-    steps: list[tuple[str, datetime | None]] = [("Created, validating", task.created_at)]
-    steps += [("Failed", task.failed_at)] if task.failed_at else []
-    if task.failed_at and not task.in_progress_at:
-        return steps
-    if task.in_progress_at or not (task.cancelling_at or task.cancelled_at):
-        steps.append(("Executing", task.in_progress_at))
-    if task.cancelling_at or task.cancelled_at:
-        return [*steps, ("Cancelling", task.cancelling_at), ("Stopped: cancelled", task.cancelled_at)]
-    steps.append(("Writing results", task.finalizing_at))
-    last = (
-        ("Stopped: window passed", task.expired_at) if task.expired_at else ("Completed", task.completed_at)
-    )
-    return [*steps, last]
-
-
-def _way(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
-    return html.Div([_timeline(viewer, task), _files(services, viewer, task)], className="stack")
-
-
-def _timeline(viewer: Viewer, task: Task) -> html.Section:
-    zone = viewer.zone()
-    items = [
-        html.Li(
-            [word, html.Time(writing.moment(at, zone), dateTime=at.isoformat()) if at else None],
-            className="done" if at else "ahead",
-        )
-        for word, at in steps_of(task)
-    ]
-    return parts.panel("Timeline", html.Ol(items, className="steps"), note=zone.key)
 
 
 def _files(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Section:
@@ -226,14 +202,23 @@ def _file(services: ConsoleServices, viewer: Viewer, title: str, file_id: str) -
     return [saved, html.Span(f" {note}", className="note")]
 
 
-def _bill(services: ConsoleServices, viewer: Viewer, task: Task) -> Any:
+def bill(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> list[Any]:
+    """The ledger's lines of the task."""
     if task.amount is None:
-        return None
+        return []
     charges = charges_of_task(services, viewer.access, task.id)
     if not charges:
         why = "The model is free." if task.currency is None else "No request succeeded with a token count."
-        return parts.panel("Bill", parts.empty("Nothing is charged", why))
+        return [parts.panel("Bill", parts.empty("Nothing is charged", why))]
     table = parts.table("Bill", BILL_COLUMNS, charge_rows(charges))
-    return parts.panel(
-        "Bill", table, note=f"{task.currency}, dated {writing.moment(task.ended_at, viewer.zone())}"
-    )
+    note = f"{task.currency}, dated {writing.moment(task.ended_at, viewer.zone())}"
+    return [parts.panel("Bill", table, note=note)]
+
+
+SECTIONS: Mapping[str, Draw] = {
+    "task": of_task(state),
+    "faults": of_task(faults),
+    "facts": of_task(facts),
+    "bill": of_task(bill),
+    "outcome": of_task(outcome),
+}

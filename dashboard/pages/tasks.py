@@ -9,7 +9,7 @@ from dashboard.filters import PREFIX, STATUS_WORDS, Address, TaskView, task_href
 from dashboard.parts import Column
 from dashboard.reading import workspace_names
 from dashboard.services import ConsoleServices
-from dashboard.tasklist import page_of_tasks
+from dashboard.tasklist import TaskPage, page_of_tasks
 from dashboard.viewer import Viewer
 from executor.tasks import Task, console_status
 
@@ -22,6 +22,7 @@ COLUMNS = (
     Column("Ended", number=True),
     Column("Actions", number=True),
 )
+WAYS = ("Newest", "Newer tasks", "Older tasks")
 SEARCH = "Search task name or ID"
 SAMPLE_HREF = f"{PREFIX}/download/sample.jsonl"
 
@@ -50,26 +51,25 @@ def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     """A page of tasks, newest first."""
     view, names = TaskView.of(address), workspace_names(services, viewer.access)
     page = page_of_tasks(services, viewer.access, view)
-    if not page.data:
+    if not page.tasks:
         return [html.Div(_nothing(view), className="panel")]
-    rows = [task_row(services, viewer, task, names) for task in page.data]
+    rows = [task_row(services, viewer, task, names) for task in page.tasks]
     table = html.Section(
-        parts.table("Tasks", COLUMNS, rows), className="panel tasks tight", **{"aria-label": "Tasks"}
+        parts.table("Tasks", COLUMNS, rows), className="panel tasks", **{"aria-label": "Tasks"}
     )
-    return [table, _pages(address, view, page.data[-1].id if page.has_more else None)]
+    return [table, _pages(address, page)]
 
 
 def _nothing(view: TaskView) -> html.Div:
-    if view.filtered or view.after:
+    if view.filtered or view.page > 1:
         return parts.empty("No task matches", parts.link("Show all tasks", f"{PREFIX}/"))
     hint = "Download the sample file, then create a task with it: it takes a minute and shows the whole way."
     return parts.empty("No tasks yet", hint)
 
 
-def _pages(address: Address, view: TaskView, last: str | None) -> html.Nav:
-    links = [parts.link("Newest", address.with_(after=None).href)] if view.after else []
-    links += [parts.link("Older tasks", address.with_(after=last).href)] if last else []
-    return html.Nav(links, className="pages", **{"aria-label": "Pages"})
+def _pages(address: Address, page: TaskPage) -> html.Nav:
+    places = f"{writing.count(page.first)}–{writing.count(page.last)} of {writing.count(page.total)}"
+    return parts.pages("Pages", places, address, page.number, more=page.last < page.total, words=WAYS)
 
 
 def task_row(services: ConsoleServices, viewer: Viewer, task: Task, names: dict[str, str]) -> html.Tr:
@@ -81,14 +81,17 @@ def task_row(services: ConsoleServices, viewer: Viewer, task: Task, names: dict[
         writing.short_moment(task.created_at, viewer.now, zone), title=writing.moment(task.created_at, zone)
     )
     ended = task.ended_at or task.failed_at
-    workspace = html.Div(names.get(task.workspace_id, task.workspace_id), className="note")
+    where = names.get(task.workspace_id, task.workspace_id)
+    workspace = html.Div(where, className="note", **parts.data(field="workspace_id", value=task.workspace_id))
     return parts.row(
         task.id,
         [
             parts.cell(
-                "name", [html.Div(name, className="name"), html.Div(task.id, className="id", title=task.id)]
+                "name",
+                [html.Div(name, className="name"), html.Div(task.id, className="id")],
+                task.name,
             ),
-            parts.cell("model", [task.model or writing.NONE, workspace], task.model),
+            parts.cell("model", [html.Div(task.model or writing.NONE), workspace], task.model),
             parts.cell("status", parts.pill(word, title), task.status),
             parts.cell(
                 "request_counts",
@@ -117,11 +120,11 @@ def action_of(task: Task) -> Any:
     return parts.link("View Errors", task_href(task.id)) if task.status == "failed" else None
 
 
-def cancel_button(task: Task) -> html.Button:
+def cancel_button(task: Task, look: str = "link") -> html.Button:
     """Asks, then cancels."""
     return html.Button(
         "Cancel Task",
-        className="link",
+        className=look,
         type="button",
         **parts.data(
             ask=f"Cancel “{task.name or task.id}”?",

@@ -14,7 +14,7 @@ WHERE ($workspace_id::VARCHAR IS NULL OR workspace_id = $workspace_id)
     AND ($created_before::TIMESTAMPTZ IS NULL OR created_at < $created_before)
     AND ($after_at::TIMESTAMPTZ IS NULL OR (created_at, id) < ($after_at::TIMESTAMPTZ, $after_id::VARCHAR))
 ORDER BY created_at DESC, id DESC
-LIMIT $rows
+LIMIT $rows OFFSET $skip
 
 -- name: number
 SELECT count(*) AS tasks FROM tasks

@@ -1,6 +1,8 @@
 """The real service, a scripted upstream, and Debian's Chromium before the console."""
 
+import json
 import os
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,7 +28,9 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="session")
 def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One service for all browser tests; each makes tasks of its own."""
-    with Server(tmp_path_factory.mktemp("console"), upstream.url, timeout=30) as server:
+    with Server(
+        tmp_path_factory.mktemp("console"), upstream.url, timeout=30, executor="shutdown_grace_seconds = 1"
+    ) as server:
         yield server
     assert "Traceback" not in server.log.read_text()
 
@@ -66,3 +70,22 @@ def open_console(chromium: Browser, server: Server) -> Iterator[Open]:
 def page(open_console: Open) -> Page:
     """The admin's browser, on the list of tasks."""
     return open_console().page
+
+
+def post(server: Server, path: str, body: dict[str, object]) -> dict[str, str]:
+    """A POST of the admin's that must succeed."""
+    asked = urllib.request.Request(
+        server.url + path,
+        json.dumps(body).encode(),
+        {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as reply:
+        return dict(json.load(reply))
+
+
+@pytest.fixture(scope="module")
+def tenant(server: Server) -> dict[str, str]:
+    """A workspace with a key of its own."""
+    workspace = post(server, "/v1/workspaces", {"name": "Tenant"})["id"]
+    key = post(server, f"/v1/workspaces/{workspace}/keys", {"name": "k"})
+    return {"workspace": workspace, "key": key["secret"], "key_id": key["id"]}

@@ -1,14 +1,11 @@
 """Tasks in the console: made, watched, cancelled, understood."""
 
-import json
-import urllib.request
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.server import ADMIN_KEY, Server, request
+from tests.server import Server, request
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
 
@@ -96,24 +93,6 @@ def test_filters_find_tasks(open_console: Open, server: Server) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def tenant(server: Server) -> dict[str, str]:
-    """A workspace with a key of its own."""
-
-    def post(path: str, body: dict[str, str]) -> dict[str, str]:
-        asked = urllib.request.Request(
-            server.url + path,
-            json.dumps(body).encode(),
-            {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"},
-        )
-        with urllib.request.urlopen(asked) as reply:
-            return dict(json.load(reply))
-
-    workspace = post("/v1/workspaces", {"name": "Tenant"})["id"]
-    key = post(f"/v1/workspaces/{workspace}/keys", {"name": "k"})
-    return {"workspace": workspace, "key": key["secret"], "key_id": key["id"]}
-
-
 def test_a_workspace_s_key_sees_its_own(open_console: Open, server: Server, tenant: dict[str, str]) -> None:
     """No foreign task in the list, by link or in the figures; no settings."""
     foreign = server.wait(server.submit(["hello"], metadata={"ds_name": "Somebody else's"}))["id"]
@@ -130,32 +109,3 @@ def test_a_workspace_s_key_sees_its_own(open_console: Open, server: Server, tena
     expect(watched.visit("observation").locator('[data-metric="calls"]')).to_have_attribute("data-value", "1")
     page.goto(f"{server.url}/console/settings")
     expect(page.locator("h1")).to_have_text("Page not found")
-
-
-def test_a_revoked_key_s_page_goes_to_the_login(open_console: Open, tenant: dict[str, str]) -> None:
-    """By itself, at its next look; the admin revoked it in Settings, where it was asked about."""
-    watched, admin = open_console(tenant["key"]), open_console()
-    page = admin.visit("settings")
-    page.locator(f'tr[data-id="{tenant["key_id"]}"]').get_by_role("button", name="Revoke").click()
-    page.get_by_role("alertdialog").get_by_role("button", name="Revoke").click()
-    expect(page.locator(f'tr[data-id="{tenant["key_id"]}"]')).to_contain_text("Revoked")
-    expect(watched.page.get_by_label("API key")).to_be_visible(timeout=15_000)
-
-
-def test_a_new_key_is_shown_once(open_console: Open) -> None:
-    """Made in Settings, it signs in; a reload does not show it again."""
-    page = open_console().visit("settings")
-    page.get_by_label("Name", exact=True).fill("Made here")
-    page.get_by_role("button", name="Create workspace").click()
-    panel = page.get_by_role("region", name="Made here")
-    panel.get_by_label("Key name").fill("first")
-    panel.get_by_role("button", name="Create key").click()
-    shown = page.get_by_role("dialog", name="Copy this key now")
-    expect(shown.locator("code")).to_contain_text("sk-")
-    secret = shown.locator("code").inner_text()
-    shown.get_by_role("button", name="Done").click()
-    expect(panel.locator("tr[data-id]")).to_contain_text("first")
-    open_console(secret)
-    page.reload()
-    expect(panel.locator("tr[data-id]")).to_contain_text("first")
-    expect(page.get_by_text(secret)).to_have_count(0)

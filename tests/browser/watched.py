@@ -17,7 +17,8 @@ class Watched:
         page.on("response", self._answered)
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and "status of 401" not in message.text:
+        # That a session ended, or a form was filled in wrongly, is told on the page.
+        if message.type == "error" and "status of 40" not in message.text:
             self.wrong.append(f"console: {message.text}")
 
     def _asked(self, request: Request) -> None:

@@ -1,15 +1,21 @@
 """Charts and written values."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import plotly.graph_objects as go
 import pytest
+from dash._utils import to_json
 
 from dashboard import writing
-from dashboard.charts import SKETCHES, charts_of, cost_chart
+from dashboard.charts import BY_KEY, SKETCHES, chart_of, cost_chart
 from dashboard.downloads import csv_of
 from dashboard.figures import Series, axis_of, lines, lonely, stacked_bars
+from dashboard.filters import Address
+from dashboard.latency import latency_chart
+from dashboard.parts import TABLE_ROWS, chart
 from dashboard.theme import DARK, LIGHT
 
 START = datetime(2026, 11, 7, tzinfo=UTC)
@@ -32,42 +38,73 @@ def test_even_steps_are_told_by_start_and_step() -> None:
 
 
 def test_a_lone_point_is_drawn_as_a_dot() -> None:
-    """A line through one point shows nothing."""
+    """A line through one point shows nothing; a line of many is broken where there was no call."""
     assert lonely([None, 1.0, None, 2.0, 3.0])
     assert not lonely([1.0, 2.0, 3.0, 4.0, None])
-    figure = lines(HOURS, [Series("p50", [None, 1.5, None, None], "#112233")], LIGHT, " s")
-    assert figure.data[0].mode == "lines+markers"
-    assert figure.data[0].connectgaps is False
+    dots = lines(HOURS, [Series("p50", [None, 1.5, None, None], "#112233")], LIGHT, " s")["data"][0]
+    assert dots["mode"] == "lines+markers"
+    line = lines(HOURS, [Series("p50", [1.0, 2.0, 3.0, 4.0], "#112233")], LIGHT, " s")["data"][0]
+    assert (line["mode"], line["connectgaps"]) == ("lines", False)
 
 
 def test_bars_are_stacked_in_the_theme_s_colours() -> None:
     """The same rows give another picture in the dark."""
     series = [Series("succeeded", [1, 2, 3, 4], DARK.series[0]), Series("failed", [0, 1, 0, 0], DARK.bad)]
     figure = stacked_bars(HOURS, series, DARK)
-    assert figure.layout.barmode == "stack"
-    assert [trace.marker.color for trace in figure.data] == [DARK.series[0], DARK.bad]
-    assert figure.layout.yaxis.gridcolor == DARK.line
+    assert figure["layout"]["barmode"] == "stack"
+    assert [trace["marker"]["color"] for trace in figure["data"]] == [DARK.series[0], DARK.bad]
+    assert figure["layout"]["yaxis"]["gridcolor"] == DARK.line
+
+
+def test_plotly_takes_what_is_made() -> None:
+    """Figures are plain values; Plotly's own classes refuse what its browser side would not understand."""
+    points = [point(t, calls=2, succeeded=1, failed=1, failure_rate=0.5) for t in HOURS]
+    for sketch in SKETCHES:
+        go.Figure(chart_of(sketch, points, "hour", LIGHT).figure)
+    go.Figure(cost_chart("USD", [START, HOURS[1]], {"m": [Decimal(1), Decimal(2)]}, DARK).figure)
+    go.Figure(latency_chart({700: 3, 800: 1}, DARK).figure)
+
+
+def test_charts_of_a_period_have_the_same_ends() -> None:
+    """So that one moment stands at one place in all of them, whatever each shows."""
+    points = [point(t) for t in HOURS]
+    ends = {tuple(chart_of(s, points, "hour", LIGHT).figure["layout"]["xaxis"]["range"]) for s in SKETCHES}
+    assert ends == {("2026-11-06T23:30:00", "2026-11-07T03:30:00")}
+
+
+def test_a_chart_of_the_most_points_stays_small() -> None:
+    """No answer of the console is larger than 100 kB, with 1,500 points of which none is empty, or as a table."""
+    dice = random.Random(7)
+    times = [START + timedelta(minutes=n) for n in range(1500)]
+    fields = {field for sketch in SKETCHES for field, *_ in sketch.lines}
+    points = [{"time": t.isoformat(), **{f: dice.random() * 10_000 for f in fields}} for t in times]
+    for sketch in SKETCHES:
+        drawn = chart_of(sketch, points, "minute", LIGHT)
+        for address in (Address("/monitor/m"), Address("/monitor/m", {"table": sketch.key})):
+            assert len(to_json(chart(drawn, address, "/console/x.csv"))) < 100_000, sketch.key
+    table = chart(drawn, Address("/monitor/m", {"table": sketch.key, "page": "2"}), "/console/x.csv")
+    assert str(to_json(table)).count('"Tr"') == TABLE_ROWS + 1
 
 
 def test_every_chart_has_a_table_a_sentence_and_a_csv_file() -> None:
-    """With the API's field names and its exact values."""
+    """With the API's field names and its exact values; on hover a measure has six digits."""
     points = [
         point(t, calls=2, succeeded=1, failed=1, failure_rate=0.5, p50_duration_ms=1500.5) for t in HOURS
     ]
-    for placed in charts_of(points, "hour", LIGHT):
-        chart = placed.chart
-        assert chart.sentence.startswith(chart.title)
-        assert len(chart.rows) == len(HOURS)
-        assert csv_of(chart).count("\r\n") == len(HOURS) + 1
-    duration = next(p.chart for p in charts_of(points, "hour", LIGHT) if p.chart.key == "duration")
+    for sketch in SKETCHES:
+        drawn = chart_of(sketch, points, "hour", LIGHT)
+        assert drawn.sentence.startswith(drawn.title)
+        assert len(drawn.rows) == len(HOURS)
+        assert csv_of(drawn).count("\r\n") == len(HOURS) + 1
+    duration = chart_of(BY_KEY["duration"], points, "hour", LIGHT)
     assert duration.columns[2] == "p50_duration_ms"
     assert duration.rows[0][2] == "1500.5"
-    assert duration.figure.data[1].y[0] == 1.5005
+    assert duration.figure["data"][1]["y"][0] == 1.5005
 
 
 def test_a_chart_without_calls_says_so() -> None:
     """Instead of empty axes."""
-    assert all(p.chart.blank for p in charts_of([point(t) for t in HOURS], "hour", LIGHT))
+    assert all(chart_of(s, [point(t) for t in HOURS], "hour", LIGHT).blank for s in SKETCHES)
 
 
 def test_many_models_are_summed_as_other() -> None:

@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 from dashboard import parts
+from dashboard.modeltable import FIGURES, SORTS, amounts_of, csv_of, grouped
 from dashboard.pages.billing import by_day, days_of
-from dashboard.pages.observation import amounts_of, sorted_groups
-from dashboard.pages.task import steps_of
 from dashboard.tasklist import STATUSES_OF
+from dashboard.timeline import lengths, steps_of
 from executor.tasks import STATUSES, Task
+from metering.api.statistics_shapes import ModelStatistics
 
 NOW = datetime(2026, 11, 22, 14, tzinfo=UTC)
 
@@ -22,27 +23,39 @@ def row(model: str, workspace: str, calls: int, amount: str | None = "1") -> dic
         "currency": currency,
         "calls": calls,
         "amount": amount or "0",
+        "list_amount": amount or "0",
     }
 
 
-def total(model: str) -> dict[str, Any]:
-    return {"model": model, "calls": 30, "amounts": [{"currency": "USD", "amount": "2"}]}
+SUMS = {"shared": {"model": "shared", "calls": 30}}
 
 
 def test_a_model_of_two_workspaces_is_led_by_its_sums() -> None:
-    """Its id stands once, on the sums; the order is that of the sums."""
+    """Its id stands once, on the sums; the order is that of the sums, and within them that of the parts."""
     rows = [row("big", "a", 25), row("shared", "a", 10), row("shared", "b", 20)]
-    groups = sorted_groups(rows, "-calls", total)
+    groups = grouped(rows, SUMS, "-calls")
     assert [g[0]["model"] for g in groups] == ["shared", "big"]
-    assert [len(g) for g in groups] == [3, 1]
+    assert [r["workspace_id"] for r in groups[0]] == [None, "b", "a"]
+    assert amounts_of(groups[0][0], "amount") == [("USD", Decimal(2))]
 
 
 def test_money_is_sorted_by_amount_and_free_models_come_last() -> None:
-    """By value and not by text; an unknown column sorts by calls."""
+    """By value and not by text."""
     rows = [row("a", "w", 1, "9"), row("b", "w", 3, "10.5"), row("free", "w", 2, None)]
-    assert [g[0]["model"] for g in sorted_groups(rows, "-amount", total)] == ["b", "a", "free"]
-    assert [g[0]["model"] for g in sorted_groups(rows, "drop table", total)] == ["b", "free", "a"]
+    assert [g[0]["model"] for g in grouped(rows, {}, "-amount")] == ["b", "a", "free"]
+    assert [g[0]["model"] for g in grouped(rows, {}, "-calls")] == ["b", "free", "a"]
     assert amounts_of(rows[2], "amount") == []
+
+
+def test_every_figure_of_the_api_is_a_column() -> None:
+    """Each of SPEC §6.1 can be shown, sorted by, and had as CSV."""
+    fields = {f.field for f in FIGURES}
+    assert fields == set(ModelStatistics.model_fields) - {"model", "workspace_id", "currency"}
+    assert fields | {"model"} == SORTS
+    whole = {**dict.fromkeys(ModelStatistics.model_fields, 0), "model": "m", "currency": None}
+    head, line = csv_of([whole]).split("\r\n")[:2]
+    assert head.startswith("model,workspace_id,currency,calls,")
+    assert line.startswith("m,0,,0,")
 
 
 def test_a_month_has_all_its_days_up_to_today() -> None:
@@ -73,6 +86,7 @@ def test_the_timeline_shows_what_was_and_what_lies_ahead() -> None:
     assert [(word, at is not None) for word, at in running] == [
         ("Created, validating", True), ("Executing", True), ("Writing results", False), ("Completed", False),
     ]  # fmt: skip
+    assert lengths(steps_of(task(in_progress_at=NOW + timedelta(seconds=90)))) == ["90.00 s", "", "", ""]
     assert steps_of(task(failed_at=NOW))[-1] == ("Failed", NOW)
     later = NOW + timedelta(minutes=1)
     assert steps_of(task(cancelling_at=NOW, cancelled_at=later))[-1] == ("Stopped: cancelled", later)

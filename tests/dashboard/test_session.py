@@ -53,6 +53,8 @@ class Moved:
             still_valid=lambda access: access not in self.revoked,
             redeem_login_token=lambda token: self.tokens.pop(token, None),
             live=lambda _: None,
+            busy=lambda: False,
+            revision=lambda: 0,
             upstreams_up=dict,
             session_secret="a secret of the test",
             version="1",

@@ -94,6 +94,11 @@ def test_a_row_per_model_workspace_and_currency_and_their_totals(night: Night) -
         {"currency": "CNY", "list_amount": "0.000036", "amount": "0.000018"},
         {"currency": "USD", "list_amount": "0.00000000005", "amount": "0.000000000025"},
     ]
+    merged = night.statistics().models(ADMIN, merged=True)
+    assert [(row["model"], row["calls"], row["tasks"]) for row in merged["data"]] == [
+        ("batch-test-model", 1, 1), ("qwen-plus", 3, 2), ("tiny", 2, 1),
+    ]  # fmt: skip
+    assert merged["totals"]["calls"] == totals["calls"]
     only = night.statistics().models(ADMIN, model="tiny", inference_type="batch")
     assert [row["model"] for row in only["data"]] == ["tiny"]
     assert only["totals"]["calls"] == 2
