@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from metering.closing import is_open
 from metering.ending import Meter
 from metering.errors import Conflict, InvalidParameter, NotFound
 from metering.ledger import charge_json
-from metering.money import EXACT
+from metering.money import EXACT, PRICE
 from metering.options import BillingOptions
 from metering.rating import BATCH_FACTOR, BATCH_PER_TOKEN, PER_TOKEN
 from metering.store import Row, Store, Transaction
@@ -26,7 +25,6 @@ MAX_QUANTITY = 10**15
 _NEGATED = ("requests", "quantity", "list_amount", "discount_amount", "amount")
 _COLUMN = Decimal("0.000000000000001")
 """The scale of the ledger's columns, which hold every amount exactly."""
-_UNIT_PRICE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,7 @@ def _check(wanted: Replacement) -> None:
             f"quantity must be a whole number of tokens from 0 to {MAX_QUANTITY}.",
             param="replacement.quantity",
         )
-    if wanted.list_unit_price is not None and not _UNIT_PRICE.fullmatch(wanted.list_unit_price):
+    if wanted.list_unit_price is not None and not PRICE.fullmatch(wanted.list_unit_price):
         raise InvalidParameter(
             'list_unit_price must be a decimal string per million tokens such as "0.8", not negative, '
             "with at most 6 decimals.",

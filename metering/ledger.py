@@ -9,7 +9,7 @@ from typing import Any, Literal
 from metering.access import Access
 from metering.clock import Clock
 from metering.errors import InvalidParameter, NotFound
-from metering.money import plain
+from metering.money import PRICE, plain
 from metering.options import BillingOptions
 from metering.pages import Page, page_of
 from metering.price import instant
@@ -20,6 +20,10 @@ GROUPS = ("day", "workspace", "model", "api_key", "sku")
 """What a summary may be grouped by."""
 _FIELDS = {"workspace": "workspace_id", "api_key": "api_key_id"}
 KINDS = ("usage", "correction")
+SKUS = ("input_tokens", "output_tokens")
+MODES = ("standard", "thinking")
+_CHOICES = {"kind": KINDS, "sku": SKUS, "mode": MODES}
+_EQUAL = ("task_id", "model", "kind", "currency", "sku", "tier", "mode", "price_id", "api_key_id")
 MAX_LIMIT = 10_000
 
 
@@ -37,6 +41,14 @@ class ChargeFilter:
     """First second of `recorded_at`: ISO 8601 with a zone, or Unix seconds."""
     end: str | None = None
     """Last second, inclusive."""
+    currency: str | None = None
+    sku: str | None = None
+    tier: str | None = None
+    mode: str | None = None
+    price_id: str | None = None
+    list_unit_price: str | None = None
+    """Together with workspace, period, currency, model, SKU, tier, mode and price: one line of a statement."""
+    api_key_id: str | None = None
     after: str | None = None
     """The `charge_id` of the last entry of the page before."""
     limit: int = 100
@@ -68,25 +80,42 @@ class Ledger:
 
         Refused: an unknown kind, order, limit or range (400), an unknown or foreign `after` (404).
         """
-        _one_of("kind", wanted.kind, (None, *KINDS))
         _one_of("order", wanted.order, ("asc", "desc"))
         if not 1 <= wanted.limit <= MAX_LIMIT:
             raise InvalidParameter(f"limit must be from 1 to {MAX_LIMIT}.", param="limit")
-        workspace_id = access.visible(wanted.workspace_id)
-        span = month_or_range(wanted.period, wanted.start, wanted.end, zone=self._zone, required=False)
+        values = self._values(access, wanted)
         with self._store.reading() as read:
             rows = read.query(
                 "ledger.charges_up" if wanted.order == "asc" else "ledger.charges_down",
-                workspace_id=workspace_id,
-                task_id=wanted.task_id,
-                model=wanted.model,
-                kind=wanted.kind,
                 after_id=wanted.after,
-                after_at=_after(read, wanted.after, workspace_id),
+                after_at=_after(read, wanted.after, values["workspace_id"]),
                 rows=wanted.limit + 1,
-                **span_values(span),
+                **values,
             )
         return page_of([charge_json(row) for row in rows], wanted.limit)
+
+    def sums(self, access: Access, wanted: ChargeFilter) -> list[dict[str, Any]]:
+        """What all entries of a filter come to, whatever its page: a row a currency. Refused as for `charges`."""
+        values = self._values(access, wanted)
+        return [charge_json(row) for row in self._store.query("ledger.sum_of_charges", **values)]
+
+    def _values(self, access: Access, wanted: ChargeFilter) -> dict[str, Any]:
+        """The parameters of a query on entries, but for the page."""
+        for param, allowed in _CHOICES.items():
+            _one_of(param, getattr(wanted, param), (None, *allowed))
+        unit = wanted.list_unit_price
+        if unit is not None and not PRICE.fullmatch(unit):
+            raise InvalidParameter(
+                f'{unit!r} is no list price per million tokens. Write a decimal such as "0.8".',
+                param="list_unit_price",
+            )
+        span = month_or_range(wanted.period, wanted.start, wanted.end, zone=self._zone, required=False)
+        return {
+            **{name: getattr(wanted, name) for name in _EQUAL},
+            "workspace_id": access.visible(wanted.workspace_id),
+            "list_unit_price": unit and Decimal(unit),
+            **span_values(span),
+        }
 
     def summary(self, access: Access, wanted: SummaryFilter) -> dict[str, Any]:
         """Sums by what `group_by` names and by currency, and totals by currency, as the API gives them."""

@@ -12,11 +12,11 @@ from typing import Any
 
 from babel.numbers import is_currency
 
+from metering.money import PRICE
 from metering.price import Price, Tier, instant
 
 _PRICE_KEYS = ("model", "currency", "valid_from", "source", "tiers")
 _TIER_KEYS = ("up_to_input_tokens", "input", "output", "output_thinking")
-_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _STRINGS_AND_COMMENTS = re.compile(
     r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*', re.DOTALL
@@ -306,7 +306,7 @@ def _unit_price(value: Any) -> Decimal:
         raise _Wrong(
             f"{_shown(value)} has more than 6 decimals; prices are per million tokens, to 6 decimals"
         )
-    if not _DECIMAL.fullmatch(text):
+    if not PRICE.fullmatch(text):
         raise _Wrong(
             f'{_shown(value)} is not plain digits of at most 999999999; write a string such as "0.8"'
         )

@@ -10,7 +10,7 @@ from metering.access import Access
 from metering.api.billing_shapes import ChargeList, FocusSchema, ListedPrices, Manifest, Summary
 from metering.exports import FORMATS, ExportRequest, Exports, focus_schema
 from metering.exports import KINDS as EXPORT_KINDS
-from metering.ledger import GROUPS, KINDS, MAX_LIMIT, ChargeFilter, Ledger, SummaryFilter
+from metering.ledger import GROUPS, KINDS, MAX_LIMIT, MODES, SKUS, ChargeFilter, Ledger, SummaryFilter
 from metering.pages import Page
 from metering.price_list import PriceList
 
@@ -74,11 +74,36 @@ def _add_ledger(routes: APIRouter, ledger: Ledger) -> None:
         period: Period = None,
         start: Start = None,
         end: End = None,
+        currency: Annotated[str | None, Query(description="Only this currency.")] = None,
+        sku: Annotated[str | None, _choice(SKUS, "Only this SKU.")] = None,
+        tier: Annotated[str | None, Query(description="Only this tier: a bound, `all` or `over`.")] = None,
+        mode: Annotated[str | None, _choice(MODES, "Only this mode.")] = None,
+        price_id: Annotated[str | None, Query(description="Only this version of a price.")] = None,
+        list_unit_price: Annotated[str | None, Query(description="Only at this list price.")] = None,
+        api_key_id: Annotated[str | None, Query(description="Only of tasks made with this key.")] = None,
         limit: Limit = 100,
         after: After = None,
         order: Annotated[str, _choice(("asc", "desc"), "By the moment of entry.")] = "desc",
     ) -> Response:
-        wanted = ChargeFilter(workspace_id, task_id, model, kind, period, start, end, after, limit, order)  # type: ignore[arg-type]
+        wanted = ChargeFilter(
+            workspace_id=workspace_id,
+            task_id=task_id,
+            model=model,
+            kind=kind,
+            period=period,
+            start=start,
+            end=end,
+            currency=currency,
+            sku=sku,
+            tier=tier,
+            mode=mode,
+            price_id=price_id,
+            list_unit_price=list_unit_price,
+            api_key_id=api_key_id,
+            after=after,
+            limit=limit,
+            order=order,  # type: ignore[arg-type]
+        )
         return _page(ledger.charges(_access(request), wanted), "charge_id")
 
     @routes.get("/summary", response_model=Summary, summary="Sums of charges by the end of their tasks")

@@ -117,6 +117,10 @@ def test_a_workspace_sees_its_own_only(ledger: Ledger) -> None:
     [
         ({"kind": "refund"}, "kind"),
         ({"order": "up"}, "order"),
+        ({"sku": "input"}, "sku"),
+        ({"mode": "fast"}, "mode"),
+        ({"list_unit_price": "1e-3"}, "list_unit_price"),
+        ({"list_unit_price": "-1"}, "list_unit_price"),
         ({"limit": 0}, "limit"),
         ({"limit": 10_001}, "limit"),
         ({"period": "2026-13"}, "period"),

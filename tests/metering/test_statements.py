@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.access import ADMIN, Access
+from metering.corrections import Replacement
 from metering.errors import InvalidParameter, NotFound
+from metering.ledger import ChargeFilter
 from metering.statement import Heading, LineSums, differences, payable, statement_of
 from metering.statements import NO_CURRENCY
 from tests.metering.billed import UNMETERED
@@ -75,6 +77,31 @@ def test_lines_are_by_model_sku_tier_mode_and_price(rig: Rig) -> None:
 
 def _decimals(line: dict[str, Any]) -> dict[str, Decimal]:
     return {name: Decimal(line[name]) for name in line if name.endswith(("amount", "price"))}
+
+
+def test_a_line_leads_to_its_charges(rig: Rig) -> None:
+    """What names a line names the entries that it sums, corrections of another price apart, and nothing else."""
+    task = rig.task({}, {"input_tokens": 130_000, "thinking": True})
+    rig.task({}, api_key_id="key_2")
+    rig.task(**TINY)
+    charge = next(row for row in rig.charges(task_id=task) if row["sku"] == "input_tokens")
+    rig.corrections.correct(ADMIN, charge["charge_id"], "dearer", Replacement(list_unit_price="0.9"))
+    names = ("model", "sku", "tier", "mode", "price_id", "list_unit_price")
+    found: list[str] = []
+    for one in rig.statements.of(ADMIN, "2026-11"):
+        for line in one["lines"]:
+            wanted = ChargeFilter(
+                workspace_id=one["workspace_id"],
+                period=one["period"],
+                currency=one["currency"],
+                **{name: line[name] for name in names},
+            )
+            (sums,) = rig.ledger.sums(ADMIN, wanted)
+            same = ("requests", "quantity", "list_amount", "discount_amount", "amount")
+            assert {name: sums[name] for name in same} == {name: line[name] for name in same}
+            found += [row["charge_id"] for row in rig.ledger.charges(ADMIN, wanted).data]
+            assert sums["charges"] == len(rig.ledger.charges(ADMIN, wanted).data)
+    assert sorted(found) == sorted(row["charge_id"] for row in rig.charges())
 
 
 def test_one_statement_a_workspace_and_currency(rig: Rig) -> None:
