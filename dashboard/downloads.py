@@ -19,6 +19,7 @@ from dashboard.parts import Chart
 from dashboard.reading import statistics, trend, usable_models
 from dashboard.services import ConsoleServices
 from dashboard.session import current_access
+from dashboard.statement import printed
 from dashboard.viewer import current_viewer
 from executor.options import TEST_ENDPOINT, TEST_MODEL
 from executor.result_files import first_bytes
@@ -47,6 +48,7 @@ def downloads(server: Flask, services: ConsoleServices) -> None:
         "/download/observation.csv": lambda: _observation_csv(services),
         "/download/monitor/<key>.csv": lambda key: _monitor_csv(services, key),
         "/download/billing/<key>.csv": lambda key: _billing_csv(services, key),
+        "/print/statements": lambda: printed(services, current_access(), request.args),
     }
     for rule, answer in routes.items():
         server.add_url_rule(rule, rule, answer, methods=["GET"])

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -159,6 +160,10 @@ class PeriodView:
         return moment_of(self.start, now, zone, "from"), moment_of(self.end, now, zone, "to")
 
 
+LINE = ("currency", "sku", "tier", "mode", "price_id", "list_unit_price", "api_key_id")
+"""What names a line of a statement or of the spend, beside its workspace and model."""
+
+
 @dataclass(frozen=True, slots=True)
 class BillingView:
     """Which part of the ledger is shown."""
@@ -169,6 +174,10 @@ class BillingView:
     model: str | None
     after: str | None
     """The charge after which this page of lines begins."""
+    line: Mapping[str, Any] = field(default_factory=dict)
+    """Values of `LINE`: only the entries of that line are listed."""
+    statement: str | None = None
+    """`workspace:currency` of the statement whose lines are shown."""
 
     @classmethod
     def of(cls, address: Address, this_month: str) -> "BillingView":
@@ -178,7 +187,15 @@ class BillingView:
             workspace=address.get("workspace") or None,
             model=address.get("model") or None,
             after=address.get("after") or None,
+            line={name: address.get(name) for name in LINE if address.get(name)},
+            statement=address.get("statement") or None,
         )
+
+    @property
+    def undrilled(self) -> dict[str, str]:
+        """The query of the page without any single line or statement, for links that widen or change it."""
+        named = {"month": self.month, "workspace": self.workspace, "model": self.model}
+        return {name: value for name, value in named.items() if value}
 
 
 def default_precision(start: str, end: str = "") -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from executor.batches import Batches
     from executor.files import Files
     from executor.models import ModelCatalog
+    from metering.audit import Audit
     from metering.budgets import Budgets
     from metering.exports import Exports
     from metering.glance import Glance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from metering.price_list import PriceList
     from metering.statements import Statements
     from metering.statistics import Statistics
+    from metering.unbilled import UnbilledRequests
 
 RECALLED = 64
 """Drawn sections and answers of statistics, each at most some megabytes."""
@@ -85,6 +87,8 @@ class ConsoleServices:
     exports: Exports
     statements: Statements
     budgets: Budgets
+    unbilled: UnbilledRequests
+    audit: Audit
     workspaces: Workspaces
     limits: LimitOptions
     billing: BillingOptions

@@ -1,8 +1,11 @@
 """Statements as a page that prints well: one sheet each, nothing loaded from anywhere."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from html import escape
 from typing import Any
+
+from metering.money import EXACT, ZERO, plain
 
 _COLUMNS = (
     ("Model", "model"),
@@ -11,12 +14,15 @@ _COLUMNS = (
     ("Mode", "mode"),
     ("Requests", "requests"),
     ("Tokens", "quantity"),
-    ("Per million", "unit_price"),
+    ("List price per million", "list_unit_price"),
+    ("Charged per million", "unit_price"),
     ("List amount", "list_amount"),
     ("Discount", "discount_amount"),
     ("Amount", "amount"),
 )
 _NUMBERS = frozenset(name for _, name in _COLUMNS[4:])
+_AMOUNTS = ("list_amount", "discount_amount", "amount")
+_RULE = "Only requests that succeeded are charged, at half of the real-time list price, on the day their task ended."
 _STYLE = """
 body { font: 11pt/1.4 system-ui, sans-serif; color: #111; background: #fff; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
 section { break-after: page }
@@ -29,25 +35,35 @@ thead { display: table-header-group }
 tr { break-inside: avoid }
 th, td { border-bottom: 1px solid #ccc; padding: .25rem .4rem; text-align: left; overflow-wrap: anywhere }
 .n { text-align: right; font-variant-numeric: tabular-nums }
-.due { font-weight: bold }
+.due, tfoot td { font-weight: bold }
+tfoot { display: table-row-group }
+.draft { color: #a00 }
+.rule { color: #555; font-size: 9pt }
 @page { margin: 15mm }
 """
 
 
 def statement_page(statements: Iterable[Mapping[str, Any]]) -> str:
     """A whole HTML document of statements as `Statements.of` gives them; every text of a user is escaped."""
-    sheets = "".join(_sheet(one) for one in statements) or "<p>Nothing was delivered in this month.</p>"
+    listed = list(statements)
+    sheets = "".join(map(_sheet, listed)) or "<p>Nothing was delivered in this month.</p>"
+    # A browser takes the title for the name of the file it prints to.
+    title = " ".join(["Statement", *sorted({one["period"] for one in listed})])
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Statement</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{sheets}</body></html>"
     )
 
 
 def _sheet(one: Mapping[str, Any]) -> str:
-    title = f"Statement {one['number']}" if one["number"] else "Statement, draft"
+    title = (
+        f"Statement {escape(one['number'])}"
+        if one["number"]
+        else 'Statement <span class="draft">draft</span>'
+    )
     return (
-        f"<section><h1>{escape(title)}</h1><dl>{''.join(_facts(one))}</dl>{_table(one['lines'])}"
-        f"<dl>{''.join(_sums(one))}</dl></section>"
+        f"<section><h1>{title}</h1><dl>{''.join(_facts(one))}</dl>{_table(one['lines'])}"
+        f'<dl>{"".join(_sums(one))}</dl><p class="rule">{_RULE}</p></section>'
     )
 
 
@@ -77,7 +93,20 @@ def _table(lines: list[Mapping[str, Any]]) -> str:
     columns = (("API key", "api_key_id"), *_COLUMNS) if by_key else _COLUMNS
     head = "".join(f'<th scope="col"{_kind(name)}>{label}</th>' for label, name in columns)
     rows = "".join(f"<tr>{''.join(_cell(line, name) for _, name in columns)}</tr>" for line in lines)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    foot = "".join(_cell(_sum_of(lines), name) for _, name in columns)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr>{foot}</tr></tfoot></table>"
+
+
+def _sum_of(lines: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """The last row: what can be added up."""
+    sums: dict[str, Any] = dict.fromkeys((name for _, name in _COLUMNS), None)
+    sums |= {"model": "Sum", "api_key_id": None, "requests": sum(line["requests"] for line in lines)}
+    for name in _AMOUNTS:
+        total = ZERO
+        for line in lines:
+            total = EXACT.add(total, Decimal(line[name]))
+        sums[name] = plain(total)
+    return sums
 
 
 def _cell(line: Mapping[str, Any], name: str) -> str:

@@ -98,6 +98,8 @@ def _console_services(services: Services) -> ConsoleServices:
         exports=services.exports,
         statements=services.books.statements,
         budgets=services.books.budgets,
+        unbilled=services.books.unbilled,
+        audit=services.books.audit,
         workspaces=services.workspaces,
         limits=settings.limits,
         billing=settings.billing,

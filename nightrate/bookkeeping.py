@@ -15,6 +15,7 @@ from metering.price_check import PriceCheck
 from metering.prices import PriceBook
 from metering.statements import Statements
 from metering.store import Store
+from metering.unbilled import UnbilledRequests
 from metering.verification import Verification
 
 
@@ -28,6 +29,7 @@ class Books:
     verification: Verification
     corrections: Corrections
     budgets: Budgets
+    unbilled: UnbilledRequests
     audit: Audit
     price_check: PriceCheck
 
@@ -53,6 +55,7 @@ def open_books(
         verification=Verification(store, statements, billing.zone),
         corrections=Corrections(store, meter, billing, metrics.ledger_changed),
         budgets=budgets,
+        unbilled=UnbilledRequests(store, billing.zone),
         audit=Audit(store, billing, event_days, prices.has, clock, metrics.ledger_changed),
         price_check=PriceCheck(store, billing, models, clock),
     )

@@ -64,6 +64,11 @@ class Audit:
     def _unlocking(self, steps: Iterator[Progress | Report]) -> Iterator[Progress | Report]:
         return _Guarded(steps, self._running)
 
+    def last(self, access: Access) -> Row | None:
+        """The result of the last audit that came to its end, with its counts by verdict; the admin's alone."""
+        access.require_admin()
+        return self._store.one("audit.last")
+
     def _check_known(self, asked: AuditRequest) -> None:
         for what, value in (("workspace", asked.workspace_id), ("task", asked.task_id)):
             name = f"{what}_id"

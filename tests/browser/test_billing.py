@@ -1,6 +1,7 @@
 """The Billing page: the statement is the API's, every export can be had, a budget gives notice."""
 
 import json
+import re
 import urllib.request
 from datetime import UTC, datetime
 
@@ -37,6 +38,57 @@ def test_the_statement_is_the_api_s(open_console: Open, server: Server, period: 
     expect(row).to_contain_text("Draft")
     for field in ("exact_amount", "rounding", "payable"):
         assert row.locator(f'[data-field="{field}"]').get_attribute("data-value") == one[field]
+
+
+def test_a_statement_is_followed_to_its_charges(open_console: Open, server: Server, period: str) -> None:
+    """The line, the entries that it sums and their sum have the same figures; each entry leads to its task."""
+    page = open_console().visit(f"billing?month={period}&workspace=default")
+    lines = page.get_by_role("region", name="Lines of the draft")
+    line = lines.locator("tr[data-id]").first
+    figures = {
+        name: line.locator(f'[data-field="{name}"]').get_attribute("data-value")
+        for name in ("quantity", "list_amount", "discount_amount", "amount")
+    }
+    line.get_by_role("link", name="Charges of line 1").click()
+    ledger = page.get_by_role("region", name="Ledger")
+    expect(ledger).to_contain_text("only of the line")
+    total = ledger.locator('[data-id="sum USD"]')
+    for name, value in figures.items():
+        expect(total.locator(f'[data-field="{name}"]')).to_have_attribute("data-value", str(value))
+    charge_ids = ledger.locator('[data-id^="chg_"]').evaluate_all("rows => rows.map(row => row.dataset.id)")
+    over_http = server.get(f"/v1/billing/charges?period={period}&workspace_id=default&limit=1000")["data"]
+    listed = {row["charge_id"]: row for row in over_http}
+    assert sum(listed[one]["quantity"] for one in charge_ids) == int(str(figures["quantity"]))
+    ledger.locator("a").filter(has_text="batch_").first.click()
+    expect(page.get_by_role("region", name="Bill")).to_be_visible()
+
+
+def test_spend_by_key_adds_up(open_console: Open, server: Server, period: str) -> None:
+    """The keys' amounts are the API's; list price, charged and saved stand beside each other as picture and table."""
+    rows = server.get(f"/v1/billing/summary?period={period}&group_by=workspace,api_key")["data"]
+    page = open_console().visit(f"billing?month={period}")
+    shown = page.get_by_role("region", name="By API key").locator("tr[data-id]")
+    expect(shown).to_have_count(len(rows))
+    amounts = shown.locator('[data-field="amount"]').evaluate_all("cells => cells.map(c => c.dataset.value)")
+    assert sorted(amounts) == sorted(row["amount"] for row in rows)
+    picture = page.get_by_role("region", name="Charged and saved per day")
+    expect(picture.locator("[role=img]")).to_have_attribute("aria-label", re.compile("saved between 0 and"))
+    picture.get_by_role("link", name="Table: Charged and saved per day").click()
+    head = page.get_by_role("region", name="Charged and saved per day").locator("th")
+    expect(head).to_have_text(["Day", "Real-time price", "Charged", "Saved"])
+
+
+def test_the_statement_can_be_printed(open_console: Open, server: Server, period: str) -> None:
+    """As a page of its own, the same as over HTTP."""
+    page = open_console().visit(f"billing?month={period}&workspace=default")
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Print statement").click()
+    paper = opened.value
+    expect(paper.get_by_role("heading")).to_have_text("Statement draft")
+    assert paper.locator("script, link, img").count() == 0
+    path = f"/v1/billing/statements?period={period}&workspace_id=default&format=html"
+    assert server.get(path).count("<section>") == paper.locator("section").count() == 1
+    paper.close()
 
 
 def test_every_export_can_be_downloaded(open_console: Open, period: str) -> None:

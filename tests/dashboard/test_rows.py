@@ -3,11 +3,13 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dashboard import parts
 from dashboard.modeltable import FIGURES, SORTS, amounts_of, csv_of, grouped
-from dashboard.pages.billing import by_day, days_of
+from dashboard.spendcharts import by_day, days_of, spend_charts
 from dashboard.tasklist import STATUSES_OF
+from dashboard.theme import LIGHT
 from dashboard.timeline import lengths, steps_of
 from executor.tasks import STATUSES, Task
 from metering.api.statistics_shapes import ModelStatistics
@@ -64,7 +66,25 @@ def test_a_month_has_all_its_days_up_to_today() -> None:
     assert (days[0], days[-1]) == (date(2026, 11, 1), date(2026, 11, 22))
     assert len(days_of("2026-02", NOW.date())) == 28
     rows = [{"model": "m", "day": "2026-11-02", "currency": "USD", "amount": "0.5"}]
-    assert by_day(rows, "USD", days)["m"][:3] == [Decimal(0), Decimal("0.5"), Decimal(0)]
+    assert by_day(rows, days)["m"][:3] == [Decimal(0), Decimal("0.5"), Decimal(0)]
+
+
+def test_charged_and_saved_make_the_list_price() -> None:
+    """Day by day, as picture and as rows; corrections of earlier months are named, since no day has them."""
+    amounts = [("a", "2026-11-02", "1"), ("b", "2026-11-02", "0.5"), ("a", "2026-10-30", "-0.25")]
+    rows: list[dict[str, Any]] = [
+        {
+            "model": model, "day": day, "currency": "USD", "amount": amount,
+            "discount_amount": amount, "list_amount": str(2 * Decimal(amount)),
+        }
+        for model, day, amount in amounts
+    ]  # fmt: skip
+    [(cost, saved)] = spend_charts(rows, "2026-11", NOW.date(), ZoneInfo("UTC"), LIGHT)
+    assert (cost.key, saved.key) == ("cost-USD", "saved-USD")
+    assert saved.columns == ("Day", "Real-time price", "Charged", "Saved")
+    assert saved.rows[1] == ("2026-11-02", "3", "1.5", "1.5")
+    assert all(Decimal(r[1]) == Decimal(r[2]) + Decimal(r[3]) for r in saved.rows)
+    assert "corrections of earlier months, USD -0.25" in saved.note
 
 
 def test_every_status_belongs_to_one_word_of_the_console() -> None:

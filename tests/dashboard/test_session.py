@@ -44,6 +44,8 @@ class Moved:
             exports=nothing,
             statements=nothing,
             budgets=nothing,
+            unbilled=nothing,
+            audit=nothing,
             workspaces=spaces,
             limits=LimitOptions(),
             billing=BillingOptions(),

@@ -69,6 +69,10 @@ def test_statements_come_as_a_page_to_print(client: TestClient, rig: Rig) -> Non
     assert "<script" not in reply.text
     assert "1,000,000" in reply.text
     assert "2.40 CNY" in reply.text
+    assert "<title>Statement 2026-11</title>" in reply.text
+    assert "<tfoot><tr><td>Sum</td>" in reply.text
+    assert '<td class="n">4.80024</td>' in reply.text
+    assert 'class="draft"' in reply.text
     assert "API key" in client.get(f"{path}&group_by=api_key").text
     assert client.get("/v1/billing/statements?period=2026-10&format=html").text.count("<section>") == 3
 
