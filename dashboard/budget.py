@@ -29,13 +29,13 @@ def budget_notices(services: ConsoleServices, viewer: Viewer, shown: BillingView
     return [html.Div(notice, className="banner", role="note") for notice in notices]
 
 
-def budgets(services: ConsoleServices, viewer: Viewer, shown: BillingView) -> html.Section | None:
+def budgets(services: ConsoleServices, viewer: Viewer, shown: BillingView) -> list[html.Section]:
     """How much of each budget of the running month is used; nothing if there are none."""
     uses = services.budgets.uses(viewer.access, shown.workspace)
     if not uses:
-        return None
+        return []
     note = f"{writing.month(uses[0].period)}, with what running tasks would cost now"
-    return parts.panel("Budget", parts.table("Budgets", COLUMNS, [_row(use) for use in uses]), note=note)
+    return [parts.panel("Budget", parts.table("Budgets", COLUMNS, [_row(use) for use in uses]), note=note)]
 
 
 def _row(use: BudgetUse) -> html.Tr:

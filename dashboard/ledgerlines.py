@@ -27,7 +27,9 @@ COLUMNS = (
 )
 
 
-def ledger_lines(services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address) -> Any:
+def ledger_lines(
+    services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address
+) -> list[Any]:
     """A page of entries, the newest first, and what all of them together come to."""
     listed = ChargeFilter(
         workspace_id=shown.workspace, model=shown.model, period=shown.month, after=shown.after, limit=LINES
@@ -36,13 +38,13 @@ def ledger_lines(services: ConsoleServices, viewer: Viewer, shown: BillingView, 
     page = services.ledger.charges(viewer.access, wanted)
     sums = services.ledger.sums(viewer.access, wanted)
     if not sums and not shown.line:
-        return None
+        return []
     names = workspace_names(services, viewer.access)
     rows = [_row(viewer, charge, names) for charge in page.data] + [_sum(one) for one in sums]
     last = page.data[-1]["charge_id"] if page.has_more else None
     table = parts.table("Ledger lines", COLUMNS, rows)
     panel = parts.panel("Ledger", table, *_widen(shown), note=_about(shown))
-    return html.Div([html.Div(panel, className="tight"), _pages(shown, address, last)])
+    return [html.Div(panel, className="tight"), *_pages(shown, address, last)]
 
 
 def _about(shown: BillingView) -> str:
@@ -92,10 +94,10 @@ def _sum(one: Json) -> html.Tr:
     return parts.row(f"sum {one['currency']}", [*cells, tokens, html.Td(), *amounts], classes="sum")
 
 
-def _pages(shown: BillingView, address: Address, last: str | None) -> html.Nav | None:
+def _pages(shown: BillingView, address: Address, last: str | None) -> list[html.Nav]:
     links = [parts.link("Newest", address.with_(after=None).href)] if shown.after else []
     links += [parts.link("Older lines", address.with_(after=last).href)] if last else []
-    return html.Nav(links, className="pages", **{"aria-label": "Pages of the ledger"}) if links else None
+    return [html.Nav(links, className="pages", **{"aria-label": "Pages of the ledger"})] if links else []
 
 
 def _short(task_id: str) -> str:

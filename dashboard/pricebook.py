@@ -21,17 +21,17 @@ PRICE_COLUMNS = (
 )
 
 
-def price_book(services: ConsoleServices, viewer: Viewer) -> Any:
+def price_book(services: ConsoleServices, viewer: Viewer) -> list[Any]:
     """The prices in force of the configured models, tier by tier."""
     wanted = set(services.catalog.allowed(None))
     prices = [
         p for p in services.prices.page(limit=1000).data if p["status"] == "in_force" and p["model"] in wanted
     ]
     if not prices:
-        return None
+        return []
     rows = [row for p in prices for row in _price_rows(p, viewer)]
     note = "per million tokens, real time; a batch costs half"
-    return parts.panel("Price book in force", parts.table("Prices", PRICE_COLUMNS, rows), note=note)
+    return [parts.panel("Price book in force", parts.table("Prices", PRICE_COLUMNS, rows), note=note)]
 
 
 def _price_rows(price: Json, viewer: Viewer) -> list[html.Tr]:

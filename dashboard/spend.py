@@ -48,10 +48,10 @@ def by_model(rows: Sequence[Json]) -> Any:
 
 def by_key(
     services: ConsoleServices, viewer: Viewer, shown: BillingView, rows: Sequence[Json]
-) -> html.Section | None:
+) -> list[html.Section]:
     """A row an API key and currency, by workspace; each leads to its entries of the ledger."""
     if not rows:
-        return None
+        return []
     spaces = workspace_names(services, viewer.access)
     names = _key_names(services, viewer.access, {r["workspace_id"] for r in rows})
     drawn = [
@@ -64,7 +64,7 @@ def by_key(
         for r in rows
     ]
     table = parts.table("Sums by API key", (Column("API key"), *FIGURES), drawn)
-    return parts.panel("By API key", table, note="the key with which a task was made")
+    return [parts.panel("By API key", table, note="the key with which a task was made")]
 
 
 def _key_cell(row: Json, shown: BillingView, names: Mapping[str, str], spaces: Mapping[str, str]) -> html.Td:

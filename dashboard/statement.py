@@ -58,18 +58,18 @@ def printed(services: ConsoleServices, access: Access, asked: Mapping[str, str])
     return Response(statement_page(one for one in found if currency in (None, one["currency"])))
 
 
-def statements(services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address) -> Any:
+def statements(services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address) -> list[Any]:
     """The month's statements by workspace and currency, drafts or final, and the chosen one's lines."""
     found = services.statements.of(viewer.access, shown.month, shown.workspace)
     if not found:
-        return None
+        return []
     names = workspace_names(services, viewer.access)
     table = parts.table("Statements", COLUMNS, [_row(one, names, shown, address) for one in found])
     draft = any(one["status"] == "draft" for one in found)
     note = "a draft until the month is closed" if draft else "closed for good"
     chosen = found if len(found) == 1 else [one for one in found if _identity(one) == shown.statement]
     drawn = [parts.panel("Statement", table, note=note), *[_lines(one, names, shown) for one in chosen]]
-    return html.Div(drawn, className="tight")
+    return [html.Div(drawn, className="tight")]
 
 
 def _identity(one: Json) -> str:

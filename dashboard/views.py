@@ -61,7 +61,7 @@ TASKS = View(tasks.head, {"tasks": tasks.live}, FAST_MS, tasks_version)
 TASK = View(task.head, task.SECTIONS, FAST_MS, tasks_version)
 OBSERVATION = View(observation.head, observation.SECTIONS, SLOW_MS, statistics_version)
 MONITOR = View(monitor.head, monitor.SECTIONS, SLOW_MS, statistics_version, monitor.frame)
-BILLING = View(billing.head, {"billing": billing.live}, SLOW_MS, books_version)
+BILLING = View(billing.head, billing.SECTIONS, SLOW_MS, books_version)
 SETTINGS = View(settings.head, settings.SECTIONS, SLOW_MS, settings_version)
 MISSING = View(missing.head, {"missing": missing.live})
 

@@ -61,23 +61,39 @@ def _is_month(text: str) -> bool:
     return True
 
 
-def live(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    """What the month came to, from the whole down to single entries of the ledger; exports, prices, budgets."""
+def _totals(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """Notices of budgets, and what the month came to."""
     shown = view(services, viewer, address)
-    by_models = summary(services, viewer, shown, ("model",))
-    by_keys = summary(services, viewer, shown, ("workspace", "api_key"))["data"]
-    return [
-        *budget_notices(services, viewer, shown),
-        _cards(services, viewer, shown, by_models["totals"]),
-        *_charts(services, viewer, shown, address),
-        by_model(by_models["data"]),
-        by_key(services, viewer, shown, by_keys),
-        statements(services, viewer, shown, address),
-        ledger_lines(services, viewer, shown, address),
-        exports(shown),
-        budgets(services, viewer, shown),
-        price_book(services, viewer),
-    ]
+    totals = summary(services, viewer, shown, ())["totals"]
+    return [*budget_notices(services, viewer, shown), _cards(services, viewer, shown, totals)]
+
+
+def _spend(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """By model and by API key."""
+    shown = view(services, viewer, address)
+    models = summary(services, viewer, shown, ("model",))["data"]
+    keys = summary(services, viewer, shown, ("workspace", "api_key"))["data"]
+    return [by_model(models), *by_key(services, viewer, shown, keys)]
+
+
+def _statements(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    return statements(services, viewer, view(services, viewer, address), address)
+
+
+def _entries(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    return ledger_lines(services, viewer, view(services, viewer, address), address)
+
+
+def _exports(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    return [exports(view(services, viewer, address))]
+
+
+def _budgets(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    return budgets(services, viewer, view(services, viewer, address))
+
+
+def _prices(services: ConsoleServices, viewer: Viewer, _: Address) -> list[Any]:
+    return price_book(services, viewer)
 
 
 def summary(services: ConsoleServices, viewer: Viewer, shown: BillingView, groups: tuple[str, ...]) -> Json:
@@ -140,10 +156,9 @@ def _pairs(services: ConsoleServices, viewer: Viewer, shown: BillingView) -> lis
     return spend_charts(rows, shown.month, today, services.billing.zone, viewer.theme)
 
 
-def _charts(
-    services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address
-) -> list[html.Div]:
+def _charts(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """A pair for each currency, side by side."""
+    shown = view(services, viewer, address)
 
     def drawn(chart: Chart) -> html.Section:
         saved = Address(f"/download/billing/{chart.key}.csv", shown.undrilled)
@@ -151,3 +166,16 @@ def _charts(
 
     pairs = _pairs(services, viewer, shown)
     return [html.Div([drawn(chart) for chart in pair], className="two") for pair in pairs]
+
+
+SECTIONS = {
+    "billing-totals": _totals,
+    "billing-charts": _charts,
+    "billing-spend": _spend,
+    "billing-statements": _statements,
+    "billing-entries": _entries,
+    "billing-exports": _exports,
+    "billing-budgets": _budgets,
+    "billing-prices": _prices,
+}
+"""From the whole down to single entries of the ledger, then what belongs to them."""
