@@ -7,6 +7,7 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
+from dashboard.filters import Address
 from dashboard.services import ConsoleServices
 from metering.access import Access
 from metering.ledger import ChargeFilter
@@ -22,8 +23,14 @@ def charges_of_task(services: ConsoleServices, access: Access, task_id: str) -> 
 
 
 def charge_rows(charges: Sequence[Charge]) -> list[html.Tr]:
-    """A row for each line of the ledger."""
-    return [parts.row(c["charge_id"], charge_cells(c), kind=c["kind"]) for c in charges]
+    """A row for each line of the ledger, with a way to the calls that it counts."""
+    return [parts.row(c["charge_id"], [*charge_cells(c), _calls(c)], kind=c["kind"]) for c in charges]
+
+
+def _calls(charge: Charge) -> html.Td:
+    query = {"tier": charge["tier"], "mode": charge["mode"]}
+    said = {"aria-label": f"Calls of {charge['sku']}, tier {charge['tier']}, {charge['mode']}"}
+    return html.Td(parts.link("Calls", Address(f"/tasks/{charge['task_id']}", query).href, **said))
 
 
 def charge_cells(charge: Charge) -> list[Any]:

@@ -10,7 +10,7 @@ from flask import Flask, Response, jsonify, request, send_file
 
 from dashboard import modeltable
 from dashboard.charts import BY_KEY, chart_of
-from dashboard.excerpts import line_of
+from dashboard.excerpts import line_beginning, line_of
 from dashboard.export import exported
 from dashboard.filters import Address, PeriodView
 from dashboard.latency import latency_chart
@@ -22,6 +22,7 @@ from dashboard.session import current_access
 from dashboard.statement import printed
 from dashboard.viewer import current_viewer
 from executor.options import TEST_ENDPOINT, TEST_MODEL
+from executor.request import line_id
 from executor.result_files import first_bytes
 from metering.errors import NotFound, Refused
 
@@ -44,6 +45,9 @@ def downloads(server: Flask, services: ConsoleServices) -> None:
         "/download/tasks/<task_id>/partial.jsonl": lambda task_id: _partial(services, task_id),
         "/download/tasks/<task_id>/durations.csv": lambda task_id: _durations_csv(services, task_id),
         "/read/tasks/<task_id>/lines/<int:number>": lambda task_id, number: _line(services, task_id, number),
+        "/read/tasks/<task_id>/results/<int:number>": lambda task_id, number: _answer(
+            services, task_id, number
+        ),
         "/download/exports/<kind>": lambda kind: exported(services, current_access(), kind, request.args),
         "/download/observation.csv": lambda: _observation_csv(services),
         "/download/monitor/<key>.csv": lambda key: _monitor_csv(services, key),
@@ -117,6 +121,21 @@ def _line(services: ConsoleServices, task_id: str, number: int) -> Response:
     if text is None:
         raise NotFound("line", str(number))
     return jsonify({"line": number, "file": file.filename, "text": text})
+
+
+def _answer(services: ConsoleServices, task_id: str, number: int) -> Response:
+    """The line of a task's result file, or of its error file, that answers a line of its input file."""
+    access = current_access()
+    task = services.batches.get(access, task_id)
+    wanted = line_id(task.id, number)
+    for kind, file_id in (("result file", task.output_file_id), ("error file", task.error_file_id)):
+        if file_id is None:
+            continue
+        file = services.files.get(access, file_id)
+        if (found := line_beginning(services.files.path_of(file), f'{{"id":"{wanted}"'.encode())) is not None:
+            line, text = found
+            return jsonify({"line": line, "where": f"line {line} of the {kind}", "text": text})
+    raise NotFound("answer to line", str(number))
 
 
 def _durations_csv(services: ConsoleServices, task_id: str) -> Response:

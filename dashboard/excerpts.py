@@ -13,6 +13,15 @@ def line_of(path: Path, number: int) -> str | None:
     return excerpts(path, {number}).get(number)
 
 
+def line_beginning(path: Path, mark: bytes) -> tuple[int, str] | None:
+    """The first line that begins so, with its number; none if no line does."""
+    with path.open("rb") as file:
+        for number, begun in _beginnings(file, SHOWN_BYTES):
+            if begun.startswith(mark):
+                return number, begun.decode("utf-8", errors="replace").rstrip("\r\n")
+    return None
+
+
 def excerpts(path: Path, numbers: Collection[int], most_bytes: int = SHOWN_BYTES) -> dict[int, str]:
     """The beginnings of some physical lines, each of at most so many bytes."""
     wanted, last = set(numbers), max(numbers, default=0)

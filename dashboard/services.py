@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from executor.models import ModelCatalog
     from metering.audit import Audit
     from metering.budgets import Budgets
+    from metering.calls import Calls
     from metering.exports import Exports
     from metering.glance import Glance
     from metering.ledger import Ledger
@@ -88,6 +89,7 @@ class ConsoleServices:
     statements: Statements
     budgets: Budgets
     unbilled: UnbilledRequests
+    calls: Calls
     audit: Audit
     workspaces: Workspaces
     limits: LimitOptions

@@ -9,6 +9,8 @@ from typing import Any
 
 from metering.money import plain
 
+_UNITS = ("input", "output", "output_thinking")
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -57,6 +59,17 @@ class Price:
         at = valid_from.astimezone(UTC)
         digest = hashlib.sha256(_canonical(model, currency, at, tiers).encode()).hexdigest()
         return cls(digest, model, currency, at, source, tiers)
+
+    @classmethod
+    def of_canonical(cls, text: str) -> "Price":
+        """A price as it was stored; `source` is not part of it."""
+        facts = json.loads(text)
+        tiers = (
+            Tier(one["up_to_input_tokens"], *(Decimal(one[name]) for name in _UNITS))
+            for one in facts["tiers"]
+        )
+        since = datetime.fromisoformat(facts["valid_from"])
+        return cls.of(facts["model"], facts["currency"], since, tuple(tiers))
 
     @property
     def bounds(self) -> tuple[int | None, ...]:

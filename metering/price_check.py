@@ -5,7 +5,6 @@ prices, which must give what was charged or the service would refuse the book, a
 says what the same month will cost when that is in force.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -96,7 +95,10 @@ class _Month:
 
     def __init__(self, read: Reader, period: str, book: PriceBook) -> None:
         self._read, self._period, self._book = read, period, book
-        self._bounds = {row["price_id"]: _bounds(row) for row in read.query("prices.versions")}
+        self._bounds = {
+            row["price_id"]: Price.of_canonical(row["canonical"]).bounds
+            for row in read.query("prices.versions")
+        }
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a model and currency."""
@@ -204,10 +206,6 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
     for amount in amounts:
         total = EXACT.add(total, amount)
     return total
-
-
-def _bounds(version: Row) -> tuple[int | None, ...]:
-    return tuple(tier["up_to_input_tokens"] for tier in json.loads(version["canonical"])["tiers"])
 
 
 def _plain(amount: Decimal | None) -> str | None:

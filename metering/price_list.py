@@ -8,7 +8,7 @@ from metering.clock import Clock
 from metering.errors import NotFound
 from metering.money import plain
 from metering.pages import Page, page_of
-from metering.price import instant
+from metering.price import Price, instant
 from metering.prices import PriceBook
 from metering.rating import BATCH_FACTOR
 from metering.store import Row, Store
@@ -42,6 +42,13 @@ class PriceList:
                 raise NotFound("price", after, param="after")
             rows = rows[ids.index(after) + 1 :]
         return page_of([self._json(row) for row in rows[: limit + 1]], limit)
+
+    def price(self, price_id: str) -> Price | None:
+        """One version as it was loaded, however long ago; none if it never was."""
+        for row in self._store.query("prices.versions"):
+            if row["price_id"] == price_id:
+                return Price.of_canonical(row["canonical"])
+        return None
 
     def _json(self, row: Row) -> dict[str, Any]:
         return {

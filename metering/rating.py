@@ -74,6 +74,17 @@ def tier_of(price: Price, input_tokens: int) -> tuple[str, Tier]:
     return "over", price.tiers[-1]
 
 
+def tier_range(price: Price, name: str) -> tuple[int | None, int | None]:
+    """Which requests a tier holds, by its name: those with more input tokens than the first, up to the second."""
+    below: int | None = None
+    for tier in price.tiers:
+        bound = tier.up_to_input_tokens
+        if name == ("all" if bound is None else str(bound)):
+            return below, bound
+        below = bound
+    return below, None
+
+
 def usage_lines(price: Price, groups: Iterable[UsageGroup]) -> list[UsageLine]:
     """The groups summed by tier and mode, in the order of the tiers."""
     sums: dict[tuple[str, Mode], tuple[int, int, int]] = {}

@@ -16,6 +16,7 @@ from metering.api import events as events_api
 from metering.api import price_check as price_check_api
 from metering.api import statements as statements_api
 from metering.api import statistics as statistics_api
+from metering.calls import Calls
 from metering.clock import Clock, utc_now
 from metering.glance import Glance
 from nightrate.api import workspaces as workspaces_api
@@ -99,6 +100,7 @@ def _console_services(services: Services) -> ConsoleServices:
         statements=services.books.statements,
         budgets=services.books.budgets,
         unbilled=services.books.unbilled,
+        calls=Calls(services.store),
         audit=services.books.audit,
         workspaces=services.workspaces,
         limits=settings.limits,

@@ -78,7 +78,8 @@
   // ---- a line of a file -------------------------------------------------------------------------------
   async function read(button) {
     const dialog = $("#line"), text = $("pre", dialog);
-    $("h2", dialog).textContent = "Line " + Number(button.dataset.line).toLocaleString("en");
+    const title = $("h2", dialog);
+    title.textContent = button.dataset.title || "Line " + Number(button.dataset.line).toLocaleString("en");
     page.problem(dialog, "");
     text.textContent = "…";
     dialog.showModal();
@@ -86,6 +87,7 @@
       const answer = await fetch(button.dataset.reads), body = await answer.json().catch(() => ({}));
       if (!answer.ok) throw new Error(page.told(answer, body));
       text.textContent = body.text || "(an empty line)";
+      if (body.where) title.textContent += ": " + body.where;
     } catch (error) { text.textContent = ""; page.problem(dialog, error.message); }
   }
 

@@ -8,6 +8,7 @@ from dash import html
 
 from dashboard import parts, writing
 from dashboard.bill import charge_rows, charges_of_task
+from dashboard.calls import calls
 from dashboard.clone import clone_button
 from dashboard.faults import faults
 from dashboard.filters import PREFIX, Address
@@ -28,6 +29,7 @@ BILL_COLUMNS = (
     Column("Real-time amount", number=True),
     Column("Saved", number=True),
     Column("Charged", number=True),
+    Column("Calls"),
 )
 Draw = Callable[[ConsoleServices, Viewer, Address], list[Any]]
 
@@ -220,5 +222,6 @@ SECTIONS: Mapping[str, Draw] = {
     "faults": of_task(faults),
     "facts": of_task(facts),
     "bill": of_task(bill),
+    "calls": of_task(calls),
     "outcome": of_task(outcome),
 }

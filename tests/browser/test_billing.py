@@ -6,7 +6,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
 from tests.server import ADMIN_KEY, Server
@@ -60,7 +60,35 @@ def test_a_statement_is_followed_to_its_charges(open_console: Open, server: Serv
     listed = {row["charge_id"]: row for row in over_http}
     assert sum(listed[one]["quantity"] for one in charge_ids) == int(str(figures["quantity"]))
     ledger.locator("a").filter(has_text="batch_").first.click()
-    expect(page.get_by_role("region", name="Bill")).to_be_visible()
+    follow_to_the_result(page, server)
+
+
+def follow_to_the_result(page: Page, server: Server) -> None:
+    """From a task's bill to the calls that an entry counts, and to the line of the result file."""
+    entry = page.get_by_role("region", name="Bill").locator('[data-id^="chg_"]').first
+    quantity = entry.locator('[data-field="quantity"]').get_attribute("data-value")
+    sku = str(entry.locator('[data-field="sku"]').get_attribute("data-value"))
+    entry.get_by_role("link", name="Calls").click()
+    calls = page.get_by_role("region", name="Calls", exact=True).first
+    expect(calls).to_contain_text("only those of tier")
+    total = calls.locator(f'[data-id="sum of calls"] [data-field="{sku}"]')
+    expect(total).to_have_attribute("data-value", str(quantity))
+    call = calls.locator('[data-outcome="succeeded"]').first
+    tokens = int(str(call.locator(f'[data-field="{sku}"]').get_attribute("data-value")))
+    task_id, _, line_no = str(call.get_attribute("data-id")).partition(":")
+    call.get_by_role("button", name=f"Answer to line {line_no}").click()
+    dialog = page.locator("#line")
+    expect(dialog.get_by_role("heading")).to_contain_text("of the result file")
+    line = json.loads(dialog.locator("pre").inner_text())
+    usage = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}[sku]
+    assert line["response"]["body"]["usage"][usage] == tokens
+    number = int(re.findall(r"line (\d+) of", dialog.get_by_role("heading").inner_text())[0])
+    output = server.get(f"/v1/batches/{task_id}")["output_file_id"]
+    assert json.loads(server.get_bytes(f"/v1/files/{output}/content").splitlines()[number - 1]) == line
+    dialog.get_by_role("button", name="Close").click()
+    call.get_by_role("button", name=f"Request of line {line_no}").click()
+    expect(dialog.locator("pre")).to_contain_text(line["custom_id"])
+    dialog.get_by_role("button", name="Close").click()
 
 
 def test_spend_by_key_adds_up(open_console: Open, server: Server, period: str) -> None:

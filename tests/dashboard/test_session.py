@@ -45,6 +45,7 @@ class Moved:
             statements=nothing,
             budgets=nothing,
             unbilled=nothing,
+            calls=nothing,
             audit=nothing,
             workspaces=spaces,
             limits=LimitOptions(),
