@@ -47,10 +47,21 @@ def failures_of(services: ConsoleServices, access: Access, task: Task) -> list[F
             r["status_code"],
             r["error_code"],
             r["calls"],
-            tuple(_for(examples, r["status_code"], r["error_code"])),
+            tuple(_for(examples, r["status_code"], r["error_code"])[:EXAMPLES]),
         )
         for r in rows
     ]
+
+
+def failures_so_far(services: ConsoleServices, access: Access, task: Task) -> list[Failures]:
+    """How calls of a running task failed, of the first ones that did; its end tells of all."""
+    path, length = services.batches.errors_so_far(access, task.id)
+    try:
+        found = examples_in(path, length) if length else {}
+    except FileNotFoundError:  # it ended meanwhile
+        return []
+    kinds = sorted(found.items(), key=lambda kind: -len(kind[1]))
+    return [Failures(*kind, len(lines), tuple(lines[:EXAMPLES])) for kind, lines in kinds]
 
 
 def _for(examples: Mapping[Kind, list[Example]], status: int | None, code: str | None) -> list[Example]:
@@ -68,17 +79,18 @@ def _examples(services: ConsoleServices, access: Access, task: Task) -> Mapping[
         return {}  # it expired or was deleted; the counts remain
 
 
-def examples_in(path: Path) -> dict[Kind, list[Example]]:
-    """The first examples of each kind within the first lines of an error file."""
+def examples_in(path: Path, length: int | None = None) -> dict[Kind, list[Example]]:
+    """Examples of each kind out of the first lines of an error file, or of so many bytes of it."""
     found: dict[Kind, list[Example]] = {}
     with path.open("rb") as file:
         for line in islice(iter(lambda: file.readline(LINE_BYTES), b""), LOOKED_AT):
+            if length is not None and file.tell() > length:
+                break  # what is behind does not count yet
             try:
                 kind, example = _read(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # a line longer than is read here
-            if len(kept := found.setdefault(kind, [])) < EXAMPLES:
-                kept.append(example)
+            found.setdefault(kind, []).append(example)
     return found
 
 

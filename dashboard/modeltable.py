@@ -102,10 +102,9 @@ class ModelTable:
         said = writing.plural(places, "workspace")
         if not folded:
             return said
-        target = self.address.with_(open=None if is_open else row["model"])
-        return parts.link(
-            f"{said} {'▾' if is_open else '▸'}", target.href, **{"aria-expanded": str(is_open).lower()}
-        )
+        changes = {"open": None if is_open else row["model"]}
+        expanded = {"aria-expanded": str(is_open).lower()}
+        return parts.turn(f"{said} {'▾' if is_open else '▸'}", self.address, changes, **expanded)
 
     def _lead(self, row: Json, where: Any) -> html.Tr:
         model, place = row["model"], row["workspace_id"]

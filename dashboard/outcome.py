@@ -5,7 +5,7 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.failures import Failures, failures_of
+from dashboard.failures import Failures, failures_of, failures_so_far
 from dashboard.filters import PREFIX, Address
 from dashboard.latency import latency_chart
 from dashboard.parts import Column
@@ -92,8 +92,10 @@ def partial_button(task: Task) -> html.A | None:
 
 
 def outcome(services: ConsoleServices, viewer: Viewer, address: Address, task: Task) -> list[Any]:
-    """Failures and durations of an ended task."""
-    if not task.settled or task.status == "failed":
+    """Failures and durations of an ended task; of a running one, how calls failed so far."""
+    if not task.settled:
+        return _so_far(services, viewer, task)
+    if task.status == "failed":
         return []
     failures = failures_of(services, viewer.access, task)
     drawn: list[Any] = [_failures(failures)] if failures else []
@@ -105,7 +107,18 @@ def outcome(services: ConsoleServices, viewer: Viewer, address: Address, task: T
     return drawn
 
 
-def _failures(found: list[Failures]) -> html.Section:
+def _so_far(services: ConsoleServices, viewer: Viewer, task: Task) -> list[Any]:
+    found = failures_so_far(services, viewer.access, task) if task.failed else []
+    told = sum(f.calls for f in found)
+    note = "free of charge" if told == task.failed else f"of the first {writing.count(told)}; free of charge"
+    return [_failures(found, "Failed calls so far", note)] if found else []
+
+
+def _failures(
+    found: list[Failures],
+    title: str = "Failed calls",
+    note: str = "free of charge; every one is in the error file",
+) -> html.Section:
     calls = sum(f.calls for f in found)
     rows = [
         html.Tr(
@@ -120,7 +133,7 @@ def _failures(found: list[Failures]) -> html.Section:
         for f in found
     ]
     table = parts.table("Failed calls by status and code", FAILURE_COLUMNS, rows)
-    return parts.panel("Failed calls", table, note="free of charge; every one is in the error file")
+    return parts.panel(title, table, note=note)
 
 
 def _examples(found: Failures) -> Any:

@@ -1,9 +1,10 @@
 """The parts that pages are made of, each with the hooks of SPEC §10 (data-metric, data-id, data-field …)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from dash import dcc, html
 
@@ -33,7 +34,8 @@ def head(title: str, sub: Part = None, *actions: Part, above: Part = None) -> ht
     name = [html.P(above, className="sub")] if above is not None else []
     name += [html.H1(title)]
     name += [html.P(sub, className="sub")] if sub is not None else []
-    return html.Div([html.Div(name), html.Span(className="grow"), *actions], className="head")
+    doing = [html.Div(list(actions), className="doing")] if actions else []
+    return html.Div([html.Div(name, className="titles"), *doing], className="head")
 
 
 def button(text: str, primary: bool = False, **attributes: Any) -> html.Button:
@@ -49,6 +51,18 @@ def download_button(text: str, href: str) -> html.A:
 def link(text: str, href: str, **attributes: Any) -> html.A:
     """A link within the console."""
     return html.A(text, href=href, className="link", **attributes)
+
+
+def turn(
+    text: Part, address: Address, changes: Mapping[str, str | None], look: str = "link", **attributes: Any
+) -> html.A:
+    """A link to this place with some values changed.
+
+    Only the changes count when it is pressed: the rest of the address may be another one since it was drawn.
+    """
+    told = urlencode({name: value or "" for name, value in changes.items()})
+    href = address.with_(**changes).href
+    return html.A(text, href=href, **_classes(look), **data(turns=told), **attributes)
 
 
 def download_link(text: str, href: str, **attributes: Any) -> html.A:
@@ -210,8 +224,8 @@ def _title(column: Column, address: Address | None) -> html.Th:
     down = now == f"-{column.sort}"
     mark = " ↓" if down else " ↑" if now == column.sort else ""
     order = {"aria-sort": "descending" if down else "ascending"} if mark else {}
-    target = address.with_(sort=column.sort if down else f"-{column.sort}").href
-    return html.Th(html.A(column.title + mark, href=target), scope="col", className=classes, **order)
+    order_by = {"sort": column.sort if down else f"-{column.sort}", "page": None}
+    return html.Th(turn(column.title + mark, address, order_by, ""), scope="col", className=classes, **order)
 
 
 def panel(title: str, body: Part, *extra: Part, note: Part = "", classes: str = "") -> html.Section:
@@ -236,13 +250,13 @@ def pages(
 ) -> html.Nav:
     """Which rows are shown of how many, and the ways to the first, the previous and the next page."""
 
-    def to(number: int) -> str:
-        return address.with_(page=str(number) if number > 1 else None).href
+    def to(word: str, number: int) -> html.A:
+        return turn(word, address, {"page": str(number) if number > 1 else None})
 
     first, previous, following = words
-    links = [link(first, to(1))] if page > 2 else []
-    links += [link(previous, to(page - 1))] if page > 1 else []
-    links += [link(following, to(page + 1))] if more else []
+    links = [to(first, 1)] if page > 2 else []
+    links += [to(previous, page - 1)] if page > 1 else []
+    links += [to(following, page + 1)] if more else []
     return html.Nav([html.Span(places, className="note"), *links], className="pages", **{"aria-label": name})
 
 
@@ -271,7 +285,7 @@ def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) 
     as_table = address.get("table") == drawn.key
     word, target = ("Chart", None) if as_table else ("Table", drawn.key)
     named = {"aria-label": f"{word}: {drawn.title}"}
-    switch = link(word, address.with_(table=target, page=None).href, **named)
+    switch = turn(word, address, {"table": target, "page": None}, **named)
     saved = download_link("CSV", csv_href, **{"aria-label": f"CSV: {drawn.title}"})
     top = [
         # The tall one stands on its own, the others below the heading of their group.

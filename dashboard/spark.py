@@ -32,5 +32,5 @@ def spark(calls: Sequence[int]) -> Spark | None:
     highest = max(calls, default=0)
     if not highest:
         return None
-    told = f"Calls over the period: at most {writing.count(highest)} in one of {len(calls)} parts"
+    told = f"Calls: at most {writing.count(highest)} in one of {len(calls)} parts"
     return Spark(heights=[round(HEIGHT * n / highest) for n in calls], label=told)

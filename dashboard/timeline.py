@@ -15,9 +15,8 @@ def timeline(viewer: Viewer, task: Task) -> html.Section:
     items = [
         html.Li(
             [
-                html.Span(word),
+                html.Div([word, html.Span(took, className="took")]),
                 html.Time(writing.moment(at, zone), dateTime=at.isoformat()) if at else None,
-                html.Span(took, className="note"),
             ],
             className="done" if at else "ahead",
         )

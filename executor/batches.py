@@ -11,7 +11,7 @@ from executor.making import BudgetLimit, Prices, TaskMaker, check_key
 from executor.models import ModelCatalog
 from executor.new_batch import NewBatch
 from executor.owners import enabled_owner, owner_of
-from executor.result_files import output_path, whole_lines
+from executor.result_files import error_path, output_path, whole_lines
 from executor.retries import Retries
 from executor.tasks import Status, Task, task_of
 from metering.access import Access
@@ -173,6 +173,13 @@ class Batches:
         if task.output_bytes and not _has(path, task.output_bytes):
             return path, whole_lines(path, task.output_bytes)[0]  # damaged; it is about to be mended
         return path, task.output_bytes
+
+    def errors_so_far(
+        self, access: Access, task_id: str, workspace_id: str | None = None
+    ) -> tuple[Path, int]:
+        """The same of the error lines of a task that still runs; 0 once it ended and the file is one of `Files`."""
+        task = self.get(access, task_id, workspace_id)
+        return self._store.data_dir / error_path(task.id), 0 if task.settled else task.error_bytes
 
     def _length_of_results(self, access: Access, task: Task, path: Path) -> int:
         if task.output_file_id is None:

@@ -22,10 +22,20 @@
     if (url.hash && url.pathname === location.pathname) return;
     event.preventDefault();
     const elsewhere = url.pathname !== location.pathname;
-    page.go(url.pathname + url.search);
+    page.go("turns" in link.dataset && !elsewhere ? turned(link.dataset.turns) : url.pathname + url.search);
     if (elsewhere) { scrollTo(0, 0); $("#main").focus({ preventScroll: true }); }
   });
   addEventListener("popstate", busy);
+
+  function written(query) {
+    const text = query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
+    return location.pathname + (text ? "?" + text : "");
+  }
+  function turned(changes) { // the address of now with what the link changes
+    const query = new URLSearchParams(location.search);
+    for (const [name, value] of new URLSearchParams(changes)) if (value) query.set(name, value); else query.delete(name);
+    return written(query);
+  }
 
   // ---- filters: the form is the address ------------------------------------------------------------
   const TYPED_MS = 350, SET_MS = 1500;
@@ -44,8 +54,7 @@
       if (value) query.set(field.name, value); else query.delete(field.name);
     }
     if (changed && changed.matches("[data-preset]")) { query.set("from", changed.value); query.delete("to"); query.delete("precision"); }
-    const text = query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
-    return location.pathname + (text ? "?" + text : "");
+    return written(query);
   }
   function follow(form, changed, replace) {
     clearTimeout(waits);

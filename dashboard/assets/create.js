@@ -70,7 +70,7 @@
     if (isTable(file)) await preview(form, file);
   });
   function named(form, file) {
-    const size = (n) => (n < 1e6 ? (n / 1e3).toFixed(1) + " kB" : (n / 1e6).toFixed(1) + " MB");
+    const size = (n) => (n < 1e3 ? n + " bytes" : n < 1e6 ? (n / 1e3).toFixed(1) + " kB" : (n / 1e6).toFixed(1) + " MB");
     $("[data-chosen]", form).textContent = file ? file.name + ", " + size(file.size) : "No file chosen";
     if (file && !form.elements.name.value.trim()) form.elements.name.value = file.name.replace(/\.[a-z]+$/i, "").slice(0, 100);
   }

@@ -69,9 +69,10 @@ def _row(services: ConsoleServices, workspace: Any, budget: str | None, address:
     )
     usual = services.billing.currency or "the model’s"
     chosen = workspace.id == chosen_workspace(address)
-    manage = parts.link(
+    manage = parts.turn(
         "Manage",
-        address.with_(workspace=workspace.id).href,
+        address,
+        {"workspace": workspace.id},
         **{"aria-label": f"Manage {workspace.name}"},
         **({"aria-current": "true"} if chosen else {}),
     )

@@ -65,9 +65,12 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
         clone_button(services, viewer, task),
         cancel_button(task, "btn") if task.status in ("validating", "in_progress") else None,
     ]
-    return [
-        parts.head(task.name or task.id, task.description, *[b for b in doing if b is not None], above=above)
-    ]
+    return [parts.head(task.name or task.id, _said(task), *[b for b in doing if b is not None], above=above)]
+
+
+def _said(task: Task) -> list[Any]:
+    described = [task.description, html.Br()] if task.description else []
+    return [*described, html.Code(task.id)]
 
 
 def state(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> list[Any]:
@@ -85,8 +88,8 @@ def state(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> 
 
 def facts(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> list[Any]:
     """What it is, its files, and its way."""
-    known = html.Div([_facts(services, viewer, task), _files(services, viewer, task)], className="stack")
-    return [html.Div([known, timeline(viewer, task)], className="two top")]
+    drawn = [_facts(services, viewer, task), timeline(viewer, task), _files(services, viewer, task)]
+    return [html.Div(drawn, className="three")]
 
 
 def _now(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div:
@@ -148,7 +151,6 @@ def _money_cards(task: Task) -> list[Any]:
 def _facts(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Section:
     names, zone = workspace_names(services, viewer.access), viewer.zone()
     facts = [
-        ("Task ID", html.Code(task.id)),
         ("Model", task.model),
         ("Workspace", names.get(task.workspace_id, task.workspace_id)),
         ("Endpoint", html.Code(task.endpoint)),

@@ -42,9 +42,7 @@ def test_dragging_over_a_chart_makes_that_the_period(open_console: Open, ended: 
 def test_each_model_has_a_trend(open_console: Open, ended: str) -> None:
     """A small picture with a sentence for those who don't see it; cards tell the change where there is one."""
     page = open_console().visit("observation?from=now-1h")
-    trend = page.locator('[data-id="m"] [data-field="trend"]').get_by_role(
-        "img", name="Calls over the period"
-    )
+    trend = page.locator('[data-id="m"] [data-field="trend"]').get_by_role("img", name="Calls: at most")
     expect(trend).to_be_visible()
     assert trend.locator("polyline").get_attribute("points")
 

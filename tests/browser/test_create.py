@@ -27,6 +27,7 @@ def test_a_check_names_every_bad_line_and_keeps_nothing(
     report = opened.get_by_role("status", name="Result of the check")
     expect(report).to_contain_text("2 faults")
     expect(report.locator('[data-field="line"]')).to_have_text(["line 2", "line 3"])
+    expect(report.locator("code").first).to_have_text("{nope")
     assert len(server.get("/v1/files")["data"]) == before
 
 
@@ -69,3 +70,54 @@ def test_a_table_becomes_a_task(open_console: Open, server: Server, tmp_path: Pa
     row = page.locator("tr[data-id]", has_text="From a table")
     expect(row.locator(".pill")).to_have_text("Completed")
     expect(row).to_have_attribute("data-completed", "2")
+
+
+def test_a_file_is_dropped_on_the_dialogue(page: Page, server: Server) -> None:
+    """As good as chosen; it names the task that has no name yet."""
+    page.get_by_role("button", name="Create Batch Task").click()
+    opened = page.get_by_role("dialog", name="Create Batch Task")
+    page.evaluate(
+        """line => {
+          const carried = new DataTransfer();
+          carried.items.add(new File([line], "Dropped here.jsonl"));
+          const place = document.querySelector("[data-drop]");
+          for (const kind of ["dragover", "drop"]) place.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+        }""",
+        request(1, "dropped").decode(),
+    )
+    expect(opened.locator("[data-chosen]")).to_have_text("Dropped here.jsonl, 147 bytes")
+    expect(opened.get_by_label("Task name")).to_have_value("Dropped here")
+    opened.get_by_role("button", name="Create", exact=True).click()
+    expect(page.locator("tr[data-id]", has_text="Dropped here").locator(".pill")).to_have_text("Completed")
+
+
+def test_a_task_is_cloned(page: Page, server: Server) -> None:
+    """The dialogue holds what it was made of; the same data is checked, estimated and asked again."""
+    made = {"ds_name": "Original", "ds_description": "What it is for", "team": "search"}
+    task_id = server.wait(server.submit(["one", "two"], metadata=made, completion_window="72h"))["id"]
+    page.goto(f"{server.url}/console/tasks/{task_id}")
+    page.get_by_role("button", name="Clone").click()
+    opened = page.get_by_role("dialog", name="Clone task")
+    expect(opened.get_by_label("Task name")).to_have_value("Original (copy)")
+    expect(opened.get_by_label("Description")).to_have_value("What it is for")
+    expect(opened.get_by_label("Longest wait")).to_have_value("3")
+    opened.get_by_role("button", name="Check").click()
+    expect(opened.get_by_role("status")).to_contain_text("2 requests for m, all in order.")
+    opened.get_by_role("button", name="Create", exact=True).click()
+    row = page.locator("tr[data-id]", has_text="Original (copy)")
+    expect(row).to_have_attribute("data-completed", "2")
+    copy = server.get(f"/v1/batches/{row.get_attribute('data-id')}")
+    assert copy["input_file_id"] == server.get(f"/v1/batches/{task_id}")["input_file_id"]
+    assert copy["metadata"] == {**made, "ds_name": "Original (copy)"}
+
+
+def test_a_task_whose_file_is_gone_is_cloned_with_another(page: Page, server: Server, tmp_path: Path) -> None:
+    """The dialogue says so and asks for one."""
+    task_id = server.wait(server.submit(["one"], metadata={"ds_name": "Without its file"}))["id"]
+    server.client().files.delete(server.get(f"/v1/batches/{task_id}")["input_file_id"])
+    page.goto(f"{server.url}/console/tasks/{task_id}")
+    page.get_by_role("button", name="Clone").click()
+    opened = page.get_by_role("dialog", name="Clone task")
+    expect(opened).to_contain_text("The data file of that task is gone")
+    opened.get_by_role("button", name="Create", exact=True).click()
+    expect(opened.get_by_role("alert")).to_have_text("Choose a data file.")

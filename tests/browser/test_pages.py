@@ -42,6 +42,24 @@ def test_every_page_in_every_look(open_console: Open, ended: str, width: int, th
         assert len(ids) == len(set(ids)), path
 
 
+FIELDS = {
+    "": ("Workspace", "Status", "Search task name or ID"),
+    "observation?from=now-7d": ("Inference type", "Period", "Workspace", "Zone"),
+    "monitor/m": ("Inference type", "Period", "Precision", "Workspace", "Zone"),
+    "billing": ("Month",),
+}
+
+
+def test_each_name_leads_to_one_field(open_console: Open, ended: str) -> None:
+    """Programs and screen readers find a field by its name, and nothing else by it."""
+    watched = open_console()
+    for path, names in FIELDS.items():
+        page = watched.visit(path)
+        page.wait_for_load_state("networkidle")
+        for name in names:
+            assert page.get_by_label(name).count() == 1, (path, name, page.get_by_label(name).all())
+
+
 def test_links_lead_on_without_a_reload_and_back(open_console: Open, ended: str) -> None:
     """Navigation, the Back key and a reload show the same view."""
     page = open_console().page

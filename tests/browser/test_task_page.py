@@ -49,10 +49,13 @@ def test_nothing_is_offered_where_nothing_is_left(open_console: Open, server: Se
 
 def test_results_can_be_had_while_a_task_runs(open_console: Open, server: Server) -> None:
     """Whole lines only, as many as are done; and how fast it goes."""
-    task_id = server.submit([*[f"quick {n}" for n in range(20)], "@hang"], metadata={"ds_name": "Still runs"})
+    prompts = [*[f"quick {n}" for n in range(20)], "no @status=400", "@hang"]
+    task_id = server.submit(prompts, metadata={"ds_name": "Still runs"})
     page = open_console().visit(f"tasks/{task_id}")
     here = page.locator(f'[data-id="{task_id}"]')
     expect(here).to_have_attribute("data-completed", "20")
+    failed = page.get_by_role("region", name="Failed calls so far")
+    expect(failed.locator('[data-field="examples"]')).to_contain_text("r21 scripted 400")
     expect(page.locator('[data-metric="requests_per_second"]')).to_be_visible()
     with page.expect_download() as saved:
         page.get_by_role("button", name="Partial results").click()

@@ -59,6 +59,9 @@ def test_a_refused_file_says_what_is_wrong_and_where(
     codes = watched.page.locator('[data-field="code"]')
     expect(codes).to_have_text(["invalid_json_line", "duplicate_custom_id"])
     expect(watched.page.locator('[data-field="line"]')).to_have_text(["2", "3"])
+    watched.page.get_by_role("button", name="Show line 2").click()
+    expect(watched.page.get_by_role("dialog", name="Line 2").locator("pre")).to_have_text("{nope")
+    watched.page.keyboard.press("Escape")
     assert watched.page.locator("main img").count() == 0
     assert "owned" not in watched.page.title().removeprefix(EVIL)
 
@@ -83,9 +86,9 @@ def test_filters_find_tasks(open_console: Open, server: Server) -> None:
     server.wait(server.submit(["hello"], metadata={"ds_name": "Hay"}))
     watched = open_console()
     page = watched.page
-    page.get_by_label("Search").fill("needle")
-    page.get_by_label("Search").press("Enter")
+    page.get_by_label("Search").press_sequentially("needle")
     expect(page.locator("tr[data-id]")).to_have_count(1)
+    expect(page.get_by_label("Search")).to_have_value("needle")
     assert "search=needle" in page.url
     expect(watched.visit(f"?search={wanted}").locator("tr[data-id]")).to_have_count(1)
     expect(watched.visit(f"?search={wanted}&status=Failed").locator(".empty")).to_contain_text(

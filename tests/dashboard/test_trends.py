@@ -36,7 +36,7 @@ def test_a_trend_is_a_few_whole_numbers() -> None:
     """Of the height that the highest has; without a call there is none."""
     drawn = spark([0, 4, 1])
     assert drawn is not None
-    assert (drawn.heights, drawn.label) == ([0, 20, 5], "Calls over the period: at most 4 in one of 3 parts")
+    assert (drawn.heights, drawn.label) == ([0, 20, 5], "Calls: at most 4 in one of 3 parts")
     assert spark([0, 0]) is None
 
 

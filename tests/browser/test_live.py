@@ -1,0 +1,125 @@
+"""What a page does by itself: it follows what happens, and costs next to nothing while nothing does."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, Response, Route, expect
+
+from tests.browser.conftest import Open
+from tests.server import Server
+
+MOST_BYTES = 100_000
+SHORT_BYTES = 60
+"""What says that nothing changed."""
+
+
+def answers(page: Page) -> list[bytes]:
+    """The bodies of a page's callbacks, from now on."""
+    got: list[bytes] = []
+
+    def note(answer: Response) -> None:
+        if "_dash-update-component" in answer.url and answer.status == 200:
+            got.append(answer.body())
+
+    page.on("response", note)
+    return got
+
+
+def until(page: Page, true: Callable[[], bool]) -> None:
+    """Lets the page go on until something holds."""
+    for _ in range(200):
+        if true():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it never held")
+
+
+@pytest.fixture(scope="module")
+def ended(server: Server) -> str:
+    """A task that ended, so that there is something to show."""
+    return str(server.wait(server.submit([f"live {n}" for n in range(3)]))["id"])
+
+
+def test_a_list_follows_a_task_to_its_end(open_console: Open, server: Server) -> None:
+    """Appears, goes on and ends without a reload."""
+    page = open_console().page
+    page.evaluate("window.still_here = true")
+    task_id = server.submit(["quick", "@latency=1.5"], metadata={"ds_name": "Followed"})
+    row = page.locator(f'tr[data-id="{task_id}"]')
+    expect(row.locator(".pill")).to_have_text("Executing")
+    expect(row.locator(".pill")).to_have_text("Completed")
+    expect(row.locator('[data-field="request_counts"]')).to_contain_text("2 / 2")
+    assert page.evaluate("window.still_here")
+
+
+def test_no_answer_is_large_and_an_idle_page_is_told_nothing(open_console: Open, ended: str) -> None:
+    """Below 100 kB each; what looks again while nothing changed gets a few bytes."""
+    page = open_console().page
+    got = answers(page)
+    for path in (
+        "",
+        f"tasks/{ended}",
+        "observation?from=now-15d&columns=all",
+        "monitor/m?from=now-24h&precision=minute",
+        "settings",
+    ):
+        page.goto(page.url.partition("/console/")[0] + f"/console/{path}")
+        page.wait_for_load_state("networkidle")
+    assert max(map(len, got)) < MOST_BYTES
+    page.get_by_role("link", name="Batch inference").click()
+    expect(page.locator("h1")).to_have_text("Batch inference")
+    page.wait_for_load_state("networkidle")
+    got.clear()
+    until(page, lambda: len(got) >= 2)
+    assert max(map(len, got)) < SHORT_BYTES
+
+
+def test_a_hidden_tab_asks_for_nothing(open_console: Open, ended: str) -> None:
+    """Neither one that was left nor one that was opened behind; it looks at once when it is seen again."""
+    page = open_console().page
+    page.wait_for_load_state("networkidle")
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }"
+    page.evaluate(hide, True)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(3_000)
+    assert asked == []
+    page.evaluate(hide, False)
+    until(page, lambda: bool(asked))
+
+
+def test_a_section_that_fails_leaves_the_rest(open_console: Open, ended: str) -> None:
+    """The page stays, says that it may be old, and mends itself when the service answers again."""
+    watched = open_console()
+    page = watched.page
+    broken = {"is": True}
+
+    def route(route: Route) -> None:
+        asks = route.request.post_data or ""
+        if broken["is"] and '"key":"models"' in asks:
+            route.fulfill(status=200, json={"multi": True, "response": {}})
+        else:
+            route.continue_()
+
+    page.route("**/_dash-update-component*", route)
+    page = watched.visit("observation")
+    expect(page.locator('[data-metric="calls"]')).to_be_visible()
+    expect(page.locator('[data-id="m"]')).to_have_count(0)
+    broken["is"] = False
+    page.get_by_label("Period").select_option("now-6h")
+    expect(page.locator('[data-id="m"]')).to_be_visible()
+
+
+def test_a_page_without_its_service_says_so(open_console: Open, ended: str) -> None:
+    """What was there stays, under a line that it may be old; the line goes when the service is back."""
+    watched = open_console()
+    page = watched.page
+    row = page.locator(f'tr[data-id="{ended}"]')
+    expect(row).to_be_visible()
+    page.route("**/_dash-update-component*", lambda route: route.fulfill(status=503))
+    expect(page.locator("#stale")).to_be_visible()
+    expect(row).to_be_visible()
+    page.unroute("**/_dash-update-component*")
+    expect(page.locator("#stale")).to_be_hidden()
+    assert watched.wrong
+    watched.wrong.clear()  # that it did not answer was the point
