@@ -1,27 +1,24 @@
-"""Exports of a ledger of a million charges: rows a second and memory, each in a process of its own.
+"""Exports of a ledger of a million charges over HTTP: rows a second, and the service's memory above idle.
 
     python -m benchmarks.export [--rows 1000000] [--kinds charges:csv,charges:parquet]
 
-The reference, in the same run: DuckDB's own COPY of the same rows in the same order to csv. The target is
-200,000 rows/s on an idle machine, and memory that does not grow with the number of rows.
+The reference, in the same run: DuckDB's own COPY of the same rows in the same order to csv, in a process of its
+own. Each export is asked of a service that was started for it. Prints figures and ratios, judges nothing.
 """
 
 import argparse
-import subprocess
-import sys
+import multiprocessing
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from metering.access import ADMIN
-from metering.clock import utc_now
-from metering.exports import ExportRequest, Exports
-from metering.options import BillingOptions, StorageOptions
+from benchmarks.surroundings import Server, our_server
+from metering.options import StorageOptions
 from metering.store import Store
 
 FILL = """
@@ -36,44 +33,49 @@ FROM (SELECT i, 1000 + (i * 7919) % 100000 AS q,
 COPY = "COPY (SELECT * FROM charges ORDER BY recorded_at, charge_id) TO '{target}' (FORMAT csv)"
 
 
-def resident_mb() -> float:
-    """Memory of this process now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+def resident_mb(pid: int) -> float:
+    """Memory of a process now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-def measured(folder: Path, kind: str, form: str) -> None:
-    """One export in this process; prints its figures."""
-    store = Store(StorageOptions(data_dir=folder), packages=("metering",))
-    idle = peak = resident_mb()
-    done = threading.Event()
+@contextmanager
+def peak_mb(pid: int) -> Iterator[list[float]]:
+    """The most memory of a process above what it has now, once it is left."""
+    idle, found, done = resident_mb(pid), [0.0], threading.Event()
 
     def watch() -> None:
-        nonlocal peak
         while not done.wait(0.01):
-            peak = max(peak, resident_mb())
+            found[0] = max(found[0], resident_mb(pid) - idle)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    begun, used = time.perf_counter(), time.process_time()
-    if kind == "reference":
-        target = folder / "reference.csv"
-        store.close()
-        with duckdb.connect(str(folder / "nightrate.duckdb"), config={"threads": "2"}) as plain:
-            plain.execute("SET TimeZone = 'UTC'")
-            rows = plain.execute(COPY.format(target=target)).fetchone()[0]  # type: ignore[index]
-    else:
-        request = ExportRequest(kind, form, period="2026-11")
-        export = Exports(store, BillingOptions(), utc_now).write(ADMIN, request)
-        rows = export.rows
-        store.close()
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - used
-    done.set()
-    watcher.join()
-    print(
-        f"{kind + ' ' + form:20} {rows:>9,} rows {seconds:7.2f} s {rows / seconds:>10,.0f} rows/s "
-        f"{cpu:6.2f} s of processor  {peak - idle:6.0f} MB above idle",
-        flush=True,
-    )
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+
+
+def copied(folder: Path) -> float:
+    """Seconds that DuckDB's own COPY takes."""
+    with duckdb.connect(str(folder / "nightrate.duckdb"), config={"threads": "2"}) as plain:
+        plain.execute("SET TimeZone = 'UTC'")
+        begun = time.perf_counter()
+        plain.execute(COPY.format(target=folder / "reference.csv"))
+        return time.perf_counter() - begun
+
+
+def exported(server: Server, kind: str, form: str) -> tuple[int, float]:
+    """Rows of an export, and the seconds until its last byte is here."""
+    begun = time.perf_counter()
+    asked = {"period": "2026-11", "format": form}
+    with server.session.get(
+        f"{server.url}/v1/billing/exports/{kind}", params=asked, stream=True, timeout=600
+    ) as reply:
+        reply.raise_for_status()
+        for _ in reply.iter_content(1 << 20):
+            pass
+        return int(reply.headers["x-nightrate-rows"]), time.perf_counter() - begun
 
 
 def main() -> None:
@@ -81,21 +83,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--kinds", default="charges:csv,charges:parquet,charges:jsonl,focus:csv,usage:csv")
-    parser.add_argument("--only", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.only:
-        measured(asked.folder, *asked.only.split(":"))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = Store(StorageOptions(data_dir=folder), packages=("metering",))
-        store.close()
-        with duckdb.connect(str(folder / "nightrate.duckdb")) as plain:
+        Store(StorageOptions(data_dir=folder / "data"), packages=("metering",)).close()
+        with duckdb.connect(str(folder / "data" / "nightrate.duckdb")) as plain:
             plain.execute(FILL.format(rows=asked.rows))
-        for only in ("reference:csv", *asked.kinds.split(",")):
-            command = [sys.executable, "-m", "benchmarks.export", "--only", only, "--folder", name]
-            subprocess.run(command, check=True, cwd=Path(__file__).parent.parent)
+        with multiprocessing.get_context("spawn").Pool(1) as alone:
+            reference = alone.apply(copied, [folder / "data"])
+        print(
+            f"{'DuckDB COPY csv':20} {asked.rows:>9,} rows {reference:7.2f} s {asked.rows / reference:>10,.0f} rows/s"
+        )
+        for kind, form in (only.split(":") for only in asked.kinds.split(",")):
+            with our_server(folder, "http://127.0.0.1:9/v1", 1) as server, peak_mb(server.pid) as peak:
+                rows, seconds = exported(server, kind, form)
+                cpu = server.cpu_seconds()
+            print(
+                f"{kind + ' ' + form:20} {rows:>9,} rows {seconds:7.2f} s {rows / seconds:>10,.0f} rows/s "
+                f"{reference / seconds:5.2f} of COPY  {cpu:5.2f} s of processor {peak[0]:5.0f} MB above idle",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

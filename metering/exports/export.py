@@ -1,6 +1,5 @@
 """Exports of the ledger with their manifest, both of one snapshot."""
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from metering.access import Access
 from metering.clock import Clock
 from metering.errors import InvalidParameter, NotFound
 from metering.exports.formats import Format
+from metering.exports.hashed import Hashed
 from metering.exports.kinds import FORMATS, KINDS, Kind
-from metering.exports.sources import Asked
+from metering.exports.sources import Asked, ahead
 from metering.exports.workbook import check_rows
 from metering.ledger import span_values
 from metering.options import BillingOptions
@@ -19,7 +19,7 @@ from metering.ranges import EARLIEST, LATEST, Range, month, month_or_range
 from metering.statements import Statements, require_period
 from metering.store import Reader, Store
 
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 1 << 20
 LONGEST_SECONDS = 3600.0
 """How long an export may read: far longer than a question of the API, since it may be of years."""
 
@@ -77,16 +77,18 @@ class Exports:
         form = FORMATS[name, profile]
         asked = self._asked(access, request, kind)
         content = self._temporary()
+        hashed = Hashed(content)
         try:
             with self._store.reading(LONGEST_SECONDS) as read:
                 _check_workspace(read, request)
                 if name == "xlsx" and request.kind == "charges":
                     check_rows(read.query("exports.charge_count", **asked.values)[0]["rows"])
-                rows = form.write(content, kind.columns, kind.rows_for(name)(read, asked))
+                found = (form.prepare(table, kind.columns) for table in kind.rows_for(name)(read, asked))
+                with ahead(found) as tables:
+                    rows = form.write(hashed, kind.columns, tables)
                 facts = kind.facts(read, asked)
             size = content.tell()
-            content.seek(0)
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+            sha256 = hashed.sha256()
             content.seek(0)
         except BaseException:
             content.close()

@@ -12,6 +12,9 @@ from metering.exports.columns import CHARGES, EVENTS, STATEMENT, USAGE, Columns
 from metering.exports.focus import FOCUS
 from metering.exports.formats import (
     Format,
+    as_harmless_text,
+    as_it_is,
+    as_typed,
     write_csv,
     write_jsonl,
     write_parquet,
@@ -20,6 +23,7 @@ from metering.exports.formats import (
 )
 from metering.exports.papers import statement_json, statement_rows
 from metering.exports.sources import Asked
+from metering.exports.text import as_text
 from metering.exports.workbook import write_workbook
 from metering.ledger import charge_json
 from metering.store import Reader
@@ -27,13 +31,13 @@ from metering.store import Reader
 Source = Callable[[Reader, Asked], Iterable[pa.Table]]
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FORMATS: Mapping[tuple[str, str], Format] = {
-    ("csv", "machine"): Format("csv", "text/csv; charset=utf-8", write_csv),
-    ("csv", "spreadsheet"): Format("csv", "text/csv; charset=utf-8", write_spreadsheet),
-    ("xlsx", "spreadsheet"): Format("xlsx", _XLSX, write_workbook),
-    ("parquet", "machine"): Format("parquet", "application/vnd.apache.parquet", write_parquet),
-    ("jsonl", "machine"): Format("jsonl", "application/x-ndjson", write_jsonl),
-    ("json", "machine"): Format("json", "application/json", write_texts),
-    ("beancount", "machine"): Format("beancount", "text/plain; charset=utf-8", write_texts),
+    ("csv", "machine"): Format("csv", "text/csv; charset=utf-8", as_text, write_csv),
+    ("csv", "spreadsheet"): Format("csv", "text/csv; charset=utf-8", as_harmless_text, write_spreadsheet),
+    ("xlsx", "spreadsheet"): Format("xlsx", _XLSX, as_harmless_text, write_workbook),
+    ("parquet", "machine"): Format("parquet", "application/vnd.apache.parquet", as_typed, write_parquet),
+    ("jsonl", "machine"): Format("jsonl", "application/x-ndjson", as_text, write_jsonl),
+    ("json", "machine"): Format("json", "application/json", as_it_is, write_texts),
+    ("beancount", "machine"): Format("beancount", "text/plain; charset=utf-8", as_it_is, write_texts),
 }
 """The files that exist, by format and profile."""
 

@@ -2,10 +2,12 @@
 
 DuckDB would sort a million wide rows on disk and in memory. Here time is cut into slices that hold about
 `SLICE_ROWS` rows each; a slice is read as it lies and sorted alone. Whatever the order in which entries
-were made, the slices one after the other are the sorted whole.
+were made, the slices one after the other are the sorted whole. While one is written the next is read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -17,7 +19,7 @@ from metering.ranges import Range
 from metering.statements import Statements
 from metering.store import Reader
 
-SLICE_ROWS = 50_000
+SLICE_ROWS = 16_000
 SLICE_EVENTS = 200_000
 """Larger, since each slice of events has to look at the whole table of events."""
 
@@ -31,6 +33,20 @@ class Asked:
     workspace_id: str | None
     values: Mapping[str, Any]
     """The parameters of its queries."""
+
+
+@contextmanager
+def ahead(tables: Iterable[pa.Table]) -> Iterator[Iterator[pa.Table]]:
+    """The same tables, each read while the one before it is used; nothing is being read any more at the end."""
+    with ThreadPoolExecutor(1, thread_name_prefix="export-reader") as thread:
+        yield _ahead(thread, iter(tables))
+
+
+def _ahead(thread: ThreadPoolExecutor, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    coming = thread.submit(next, tables, None)
+    while (table := coming.result()) is not None:
+        coming = thread.submit(next, tables, None)
+        yield table
 
 
 def charges(read: Reader, asked: Asked) -> Iterator[pa.Table]:

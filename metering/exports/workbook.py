@@ -4,15 +4,14 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any
 
 from xlsxwriter import Workbook
 from xlsxwriter.worksheet import Worksheet
 
 from metering.errors import InvalidParameter
 from metering.exports.columns import Column, Columns
-from metering.exports.formats import Tables, harmless
-from metering.exports.text import as_text
+from metering.exports.formats import Sink, Tables
 
 MOST_ROWS = 1_000_000
 """A sheet holds 1,048,576; the limit is what SPEC §7 says."""
@@ -26,7 +25,7 @@ _OPTIONS = {
 }
 
 
-def write_workbook(sink: BinaryIO, columns: Columns, tables: Tables) -> int:
+def write_workbook(sink: Sink, columns: Columns, tables: Tables) -> int:
     """One sheet. Refused (400, param `format`): more than `MOST_ROWS` rows."""
     rows = 0
     # Sheets wait in files there until the workbook is closed; a refusal leaves none behind.
@@ -69,8 +68,7 @@ def _names(column: Column) -> list[str]:
 
 
 def _rows(table: Any, columns: Columns) -> Iterator[tuple[Any, ...]]:
-    safe = harmless(as_text(table, columns), columns)
-    yield from zip(*(safe[column.name].to_pylist() for column in columns), strict=True)
+    yield from zip(*(table[column.name].to_pylist() for column in columns), strict=True)
 
 
 def _write_row(sheet: Worksheet, number: int, columns: Columns, row: tuple[Any, ...], rounded: Any) -> None:
