@@ -1,10 +1,7 @@
 """What a browser can save: the sample, a task's files, exports, and each chart's rows."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from flask import Flask, Response, jsonify, request, send_file
 
@@ -19,6 +16,7 @@ from dashboard.parts import Chart
 from dashboard.reading import statistics, trend, usable_models
 from dashboard.services import ConsoleServices
 from dashboard.session import current_access
+from dashboard.sheet import sheet
 from dashboard.statement import printed
 from dashboard.viewer import current_viewer
 from executor.options import TEST_ENDPOINT, TEST_MODEL
@@ -178,8 +176,4 @@ def _chart_csv(charts: Sequence[Chart], key: str, name: str) -> Response:
 
 def csv_of(chart: Chart) -> str:
     """A chart's rows as CSV."""
-    text = io.StringIO()
-    rows: Any = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(chart.columns)
-    rows.writerows(chart.rows)
-    return text.getvalue()
+    return sheet(chart.columns, chart.rows, texts=1)

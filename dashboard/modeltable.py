@@ -1,7 +1,5 @@
 """The table of all models (SPEC §6.1): its columns, the order of its rows, and the same as CSV."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +11,7 @@ from dashboard import parts, writing
 from dashboard.filters import Address, monitor_href
 from dashboard.parts import Column
 from dashboard.reading import Json, money_of
+from dashboard.sheet import sheet
 
 HIGH_FAILURE_RATE = 0.01
 DEFAULT_SORT = "-calls"
@@ -193,8 +192,4 @@ def _place(row: Json, field: str) -> tuple[bool, Any]:
 
 def csv_of(rows: Sequence[Json]) -> str:
     """The API's rows with its field names and exact values."""
-    text = io.StringIO()
-    lines: Any = csv.writer(text, lineterminator="\r\n")
-    lines.writerow(CSV_FIELDS)
-    lines.writerows([writing.exact(row[field]) for field in CSV_FIELDS] for row in rows)
-    return text.getvalue()
+    return sheet(CSV_FIELDS, ([writing.exact(row[field]) for field in CSV_FIELDS] for row in rows), texts=3)

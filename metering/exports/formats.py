@@ -10,14 +10,13 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from metering.exports.columns import Columns, text_schema, typed_schema
+from metering.exports.formula import ARROW_PATTERN
 from metering.exports.json_lines import LINES_AT_ONCE, json_lines
 from metering.exports.text import as_text
 
 ROW_GROUP_ROWS = 32_768
 """Rows of a parquet row group; fixed, since the database's batches need not be the same twice."""
 
-_FORMULA = "^[\\s\\x00\\x{FEFF}]*[=+\\-@\\x{FF1D}\\x{FF0B}\\x{FF0D}\\x{FF20}]|^[\\t\\r\\n\\x00]"
-"""What a spreadsheet would run (OWASP, CSV injection), behind blanks and in full width too."""
 
 Tables = Iterable[pa.Table]
 Prepare = Callable[[pa.Table, Columns], pa.Table]
@@ -123,7 +122,7 @@ def as_harmless_text(table: pa.Table, columns: Columns) -> pa.Table:
 
 
 def _quoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    dangerous = pc.match_substring_regex(cells, _FORMULA)
+    dangerous = pc.match_substring_regex(cells, ARROW_PATTERN)
     if not pc.any(dangerous).as_py():
         return cells
     return pc.if_else(dangerous, pc.binary_join_element_wise("'", cells, ""), cells)

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from dashboard import parts
 from dashboard.modeltable import FIGURES, SORTS, amounts_of, csv_of, grouped
+from dashboard.sheet import sheet
 from dashboard.spendcharts import by_day, days_of, spend_charts
 from dashboard.tasklist import STATUSES_OF
 from dashboard.theme import LIGHT
@@ -120,3 +121,9 @@ def test_hooks_carry_exact_values() -> None:
     assert drawn.children[0] == "4 / 8"
     made = parts.row("batch_1", [], status="in_progress", completed=3).to_plotly_json()["props"]
     assert (made["data-id"], made["data-status"], made["data-completed"]) == ("batch_1", "in_progress", "3")
+
+
+def test_a_file_for_people_runs_nothing() -> None:
+    """A model may be called like a formula; a negative amount stays a number."""
+    text = sheet(("Day", "=cmd|' /C calc'!A0"), [("2026-11-02", "-0.25"), ("+1", "1")], texts=1)
+    assert text == "Day,'=cmd|' /C calc'!A0\r\n2026-11-02,-0.25\r\n'+1,1\r\n"

@@ -8,12 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metering.access import ADMIN, Access
 from metering.errors import InvalidParameter, NotFound
 from metering.exports import Export, ExportRequest, Exports
+from metering.exports.formula import ARROW_PATTERN, harmless
 from metering.options import BillingOptions
 from metering.store import Store
 from tests.metering.billed import NOON, StandingClock, book, end, ended, event, meter, open_store, rows
@@ -201,6 +206,14 @@ def test_a_spreadsheet_runs_no_text_and_reads_every_number(tmp_path: Path) -> No
             assert (row["quantity"], row["amount"]) == ("-10", "-1.5")
     finally:
         own.close()
+
+
+@given(st.text(st.sampled_from("=+-@\t\r\n \x00\ufeff＝＋－＠a1\u00a0'\""), max_size=5))
+def test_one_text_is_made_harmless_as_a_column_is(text: str) -> None:
+    """The small files of the console follow the same rule as the exports."""
+    column = pc.match_substring_regex(pa.array([text]), ARROW_PATTERN)[0].as_py()
+    assert (harmless(text) == f"'{text}") == column
+    assert harmless(text).removeprefix("'") == text.removeprefix("'") or not column
 
 
 def test_an_export_leaves_nothing_in_the_data_folder(exports: Exports, store: Store) -> None:
