@@ -51,7 +51,7 @@ def statement_page(statements: Iterable[Mapping[str, Any]]) -> str:
     title = " ".join(["Statement", *sorted({one["period"] for one in listed})])
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>{sheets}</body></html>"
+        f"<style>{_STYLE}</style></head><body>\n{sheets}</body></html>\n"
     )
 
 
@@ -62,8 +62,8 @@ def _sheet(one: Mapping[str, Any]) -> str:
         else 'Statement <span class="draft">draft</span>'
     )
     return (
-        f"<section><h1>{title}</h1><dl>{''.join(_facts(one))}</dl>{_table(one['lines'])}"
-        f'<dl>{"".join(_sums(one))}</dl><p class="rule">{_RULE}</p></section>'
+        f"<section><h1>{title}</h1><dl>\n{''.join(_facts(one))}</dl>{_table(one['lines'])}"
+        f'<dl>\n{"".join(_sums(one))}</dl><p class="rule">{_RULE}</p></section>\n'
     )
 
 
@@ -85,16 +85,17 @@ def _sums(one: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _pair(name: str, value: object, kind: str = "") -> str:
-    return f'<dt>{escape(name)}</dt><dd class="{kind}">{escape(str(value))}</dd>'
+    marked = f' class="{kind}"' if kind else ""
+    return f"<dt>{escape(name)}</dt><dd{marked}>{escape(str(value))}</dd>\n"
 
 
 def _table(lines: list[Mapping[str, Any]]) -> str:
     by_key = any("api_key_id" in line for line in lines)
     columns = (("API key", "api_key_id"), *_COLUMNS) if by_key else _COLUMNS
     head = "".join(f'<th scope="col"{_kind(name)}>{label}</th>' for label, name in columns)
-    rows = "".join(f"<tr>{''.join(_cell(line, name) for _, name in columns)}</tr>" for line in lines)
+    rows = "".join(f"\n<tr>{''.join(_cell(line, name) for _, name in columns)}</tr>" for line in lines)
     foot = "".join(_cell(_sum_of(lines), name) for _, name in columns)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr>{foot}</tr></tfoot></table>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}\n</tbody><tfoot><tr>{foot}</tr></tfoot></table>\n"
 
 
 def _sum_of(lines: list[Mapping[str, Any]]) -> dict[str, Any]:

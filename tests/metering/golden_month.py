@@ -17,6 +17,7 @@ from metering.corrections import Corrections, Replacement
 from metering.exports import ExportRequest, Exports, focus_schema
 from metering.options import BillingOptions
 from metering.prices import PriceBook
+from metering.statement_page import statement_page
 from metering.statements import Statements
 from metering.store import Store
 from tests.metering.billed import StandingClock, end, ended, event, open_store
@@ -35,6 +36,7 @@ FILES = [
         ("ledger", "beancount"),
         ("statement", "csv"),
         ("statement", "json"),
+        ("statement", "html"),
     )
 ]
 """March is closed; April is open and corrects March."""
@@ -100,6 +102,8 @@ def _charges(store: Store) -> list[dict[str, Any]]:
 
 def golden_file(store: Store, kind: str, form: str, period: str) -> bytes:
     """One file of it."""
+    if form == "html":
+        return statement_page(Statements(store, OPTIONS).of(ADMIN, period)).encode()
     exports = Exports(store, OPTIONS, StandingClock())
     return b"".join(exports.write(ADMIN, ExportRequest(kind, form, period=period)).pieces())
 
