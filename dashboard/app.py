@@ -41,7 +41,6 @@ class ConsoleDash(Dash):  # type: ignore[misc]
             who=who,
             workspaces=[w for w in spaces if not w.disabled],
             version=services.version,
-            notice=services.notice,
             zone=viewer.zone_name,
             zones=sorted({*ZONES, viewer.zone_name}, key=lambda name: (name not in ZONES[:2], name)),
             requests=f"{services.limits.requests_per_file:,}",

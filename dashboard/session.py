@@ -96,6 +96,7 @@ def sessions(server: Flask, services: ConsoleServices, script_hashes: Callable[[
         SESSION_REFRESH_EACH_REQUEST=False,
     )
     limit = LoginLimit(services.clock)
+    server.context_processor(lambda: {"notice": services.notice})
     server.before_request(lambda: _check(services, limit))
     server.after_request(lambda response: _secured(response, script_hashes))
     server.add_url_rule("/login", "login", lambda: _login_page(services), methods=["GET"])

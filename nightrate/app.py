@@ -119,4 +119,5 @@ def _console_services(services: Services) -> ConsoleServices:
         version=VERSION,
         data_folder=str(settings.storage.data_dir),
         secure=(settings.server.public_url or "").startswith("https://"),
+        notice=settings.server.notice,
     )

@@ -35,7 +35,7 @@ from nightrate.local_model import (
 )
 from nightrate.models import configured_models
 from nightrate.services import Services
-from nightrate.settings import Settings, SettingsError, load
+from nightrate.settings import ServerOptions, Settings, SettingsError, load
 from nightrate.welcome import welcome
 
 STOPPED, FAILED, WRONG_SETTINGS = 0, 1, 2
@@ -104,7 +104,7 @@ def _leave(*_: object) -> NoReturn:
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:
-    with _bound(settings) as listening:
+    with bound(settings.server) as listening:
         local = _local_model(settings, env)
         app, services = build(settings, env, _models(settings, local))
         with _beside(local, settings.storage.data_dir / "local-model.log"):
@@ -168,8 +168,9 @@ def _tune(connections: int) -> None:
 
 
 @contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
-    host, port = settings.server.host, settings.server.port
+def bound(options: ServerOptions) -> Iterator[socket.socket]:
+    """A socket that listens where the service will; raises `PortInUse`."""
+    host, port = options.host, options.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nightrate.cli import admin, audit, books, files, money, prices, work
+from nightrate.cli import admin, audit, books, demo, files, money, prices, work
 from nightrate.cli.failure import CliFailure
 
 
@@ -41,6 +41,7 @@ def application() -> typer.Typer:
     _group(app, prices.prices, check=prices.prices_check)
     _group(app, admin.keys, create=admin.keys_create, revoke=admin.keys_revoke)
     _group(app, admin.workspaces, create=admin.workspaces_create, set=admin.workspaces_set)
+    app.command()(demo.demo)
     app.command()(admin.settings)
     return app
 

@@ -69,6 +69,19 @@ class Screen:
             yield lambda done: progress.update(task, completed=done)
 
     @contextmanager
+    def steps_bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar over steps; call what it gives with those done and all of them. It ends with the last."""
+        with self._progress(TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+            bar = progress.add_task(label, total=None)
+
+            def progressed(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total)
+                if done == total:
+                    progress.stop()
+
+            yield progressed
+
+    @contextmanager
     def audit_bar(self) -> Iterator[Callable[[dict[str, Any]], None]]:
         """A bar over the bytes of result files; call what it gives with each sign of progress."""
         columns = (DownloadColumn(), TextColumn("{task.fields[tasks]}"), TimeRemainingColumn())
