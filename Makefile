@@ -1,4 +1,5 @@
 # make run    the service with a small local model: http://127.0.0.1:8000
+# make demo   fifteen days of a made-up installation, to look at
 # make test   everything the tests need, and the tests
 # make check  format, lint, types and tests: what CI runs
 
@@ -12,12 +13,15 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 TESTS := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: install run test check lock dev system-tools
+.PHONY: install run demo test check lock dev system-tools
 
 install: $(VENV)/installed
 
 run: install
 	exec $(VENV)/bin/nightrate serve
+
+demo: install
+	exec $(VENV)/bin/nightrate demo
 
 test: dev system-tools
 	$(TESTS)

@@ -68,6 +68,7 @@ class Filling:
         self._retry()
         self._until(lambda: not self._running(), "retries")
         self._set_budget()
+        self._hands.shutdown()
 
     def _do(self, action: Action) -> None:
         match action:

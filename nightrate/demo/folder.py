@@ -45,7 +45,7 @@ class DemoFolder:
         """What it is filled with; none of an empty one. Raises `NotADemo` for any other folder."""
         try:
             found = json.loads((self.path / _NOTE).read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if (self.path.is_dir() and any(self.path.iterdir())) or self.path.is_file():
                 raise NotADemo(f"{self.path} is no demo's folder and not empty; name another one") from None
             return None

@@ -103,7 +103,7 @@ JOBS = (
         "Example {n}: the pump runs, but the pressure falls after a minute.",
         120,
         12,
-        {"garbled": 0.003},
+        {"garbled": 0.01},
     ),
     Job(
         "Meeting notes",

@@ -88,13 +88,14 @@ def plan(start: datetime, now: datetime, *, first: bool = True) -> list[Wave]:
         if all(start < wave.at < last for wave in story):
             waves += story
     if start < last:
-        waves.append(Wave(last, tuple(_ending(now))))
+        share = max(0.2, min(1.0, (now - start) / timedelta(days=WINDOW_DAYS)))
+        waves.append(Wave(last, tuple(_ending(now, share))))
     return sorted(waves, key=lambda wave: wave.at)
 
 
 def price_change(start: datetime, now: datetime) -> datetime:
     """The midnight from which on the new price is valid: in the second half of the window."""
-    at = start + (now - start) * 0.6
+    at = start + (now - start) * 0.55 + timedelta(days=1)
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -162,11 +163,12 @@ def _submit(job: str, requests: int, number: int, **more: Any) -> Submit:
     return Submit(BY_NAME_OF_JOB[job], requests, number, **more)
 
 
-def _ending(now: datetime) -> Iterator[Action]:
-    """The last minutes: some tasks that end, and two that go on when people look."""
+def _ending(now: datetime, share: float) -> Iterator[Action]:
+    """The last minutes: some tasks that end, and two that go on when people look, the longer the longer it is."""
     random = Random(int(now.timestamp()) // 60)  # noqa: S311  (no secret depends on it)
     number = now.toordinal() * 1000 + 990
-    for n, job in enumerate(random.sample(JOBS, 3)):
-        yield _usual(random, job, number + n, now.weekday())
-    yield Submit(BY_NAME_OF_JOB["Contract facts"], 20_000, number + 8, left_running=True)
-    yield Submit(BY_NAME_OF_JOB["Meeting notes"], 30_000, number + 9, left_running=True)
+    one_of_each_model = {job.model: job for job in random.sample(JOBS, len(JOBS))}
+    for n, job in enumerate(one_of_each_model.values()):
+        yield Submit(job, max(4, job.requests // 2), number + n)
+    yield _submit("Contract facts", round(20_000 * share), number + 8, left_running=True)
+    yield _submit("Meeting notes", round(30_000 * share), number + 9, left_running=True)
