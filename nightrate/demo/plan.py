@@ -88,7 +88,7 @@ def plan(start: datetime, now: datetime, *, first: bool = True) -> list[Wave]:
         if all(start < wave.at < last for wave in story):
             waves += story
     if start < last:
-        share = max(0.2, min(1.0, (now - start) / timedelta(days=WINDOW_DAYS)))
+        share = max(0.05, min(1.0, (now - start) / timedelta(days=WINDOW_DAYS)) ** 2)
         waves.append(Wave(last, tuple(_ending(now, share))))
     return sorted(waves, key=lambda wave: wave.at)
 
