@@ -81,7 +81,7 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[str]]:
                 process.wait()
 
 
-def _until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
+def until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
     for _ in range(600):
         if process.poll() is not None:
             raise SystemExit(f"it ended with {process.returncode}:\n{log.read_text()}")
@@ -102,7 +102,7 @@ def fast_upstream(folder: Path) -> Iterator[str]:
     port, conf, log = free_port(), folder / "nginx.conf", folder / "nginx.log"
     conf.write_text(NGINX_CONF.format(folder=folder, port=port, answer=json.dumps(ANSWER)))
     with running([str(NGINX), "-p", str(folder), "-c", str(conf)], log) as process:
-        _until_ready(f"http://127.0.0.1:{port}/v1/models", process, log)
+        until_ready(f"http://127.0.0.1:{port}/v1/models", process, log)
         yield f"http://127.0.0.1:{port}/v1"
 
 
@@ -189,5 +189,5 @@ def our_server(folder: Path, upstream: str, concurrency: int) -> Iterator[Server
     settings.write_text(SETTINGS.format(port=port, upstream=upstream, concurrency=concurrency))
     command = [str(Path(sys.executable).with_name("nightrate")), "serve", "--config", str(settings)]
     with running(command, log) as process:
-        _until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
+        until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
         yield Server(f"http://127.0.0.1:{port}", process.pid)
