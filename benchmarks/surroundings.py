@@ -108,8 +108,8 @@ def fast_upstream(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def slow_upstream(folder: Path, latency_seconds: float) -> Iterator[str]:
-    """The tests' scripted upstream with a fixed latency."""
-    command = [sys.executable, "-m", "tests.upstream", "--latency", str(latency_seconds)]
+    """An upstream with a fixed latency that costs little of the machine."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "delaying.py"), str(latency_seconds)]
     with running(command, folder / "upstream.log") as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

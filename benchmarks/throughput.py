@@ -29,6 +29,7 @@ from pyreqwest.client import ClientBuilder
 from benchmarks.surroundings import fast_upstream, our_server, slow_upstream
 from executor.upstream import Answer, HttpUpstream, NoAnswer
 from executor.wire.origin import tls_context
+from executor.wire.sockets import Sockets
 
 SLOW_REQUESTS, SLOW_CONCURRENCY, SLOW_SECONDS = 2000, 64, 0.05
 
@@ -84,7 +85,13 @@ async def own_client_loop(url: str, load: Load) -> Result:
     """A loop over our own HTTP client that reads each answer and forgets it."""
     body, numbers = json.dumps(load.body).encode(), iter(range(load.requests))
     upstream = HttpUpstream(
-        url, None, response_bytes=10**6, timeout_seconds=60, connect_timeout_seconds=10, tls=tls_context()
+        url,
+        None,
+        response_bytes=10**6,
+        timeout_seconds=60,
+        connect_timeout_seconds=10,
+        tls=tls_context(),
+        sockets=Sockets(50_000),
     )
     begun, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(_own(upstream, body, numbers) for _ in range(load.concurrency)))

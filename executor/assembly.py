@@ -23,6 +23,7 @@ from executor.recovery import Recovery
 from executor.tasks import Task
 from executor.upstream import HttpUpstream, TestModel
 from executor.wire.origin import tls_context
+from executor.wire.sockets import Sockets, allowed_sockets
 from metering.clock import Clock
 from metering.store import Store
 
@@ -80,12 +81,14 @@ class Listener(Protocol):
 
 def lanes_of(parts: EngineParts) -> dict[str, Sequence[Lane]]:
     """The upstreams of every model, by its name."""
-    tls = tls_context()
-    models = [parts.catalog.get(name) for name in parts.catalog.allowed(None)]
-    return {model.name: _lanes(parts, tls, model) for model in models if model is not None}
+    found = [parts.catalog.get(name) for name in parts.catalog.allowed(None)]
+    models = [model for model in found if model is not None]
+    wanted = sum(model.max_concurrency * len(model.upstreams) for model in models)
+    tls, sockets = tls_context(), Sockets(allowed_sockets(wanted))
+    return {model.name: _lanes(parts, tls, sockets, model) for model in models}
 
 
-def _lanes(parts: EngineParts, tls: ssl.SSLContext, model: ModelOptions) -> Sequence[Lane]:
+def _lanes(parts: EngineParts, tls: ssl.SSLContext, sockets: Sockets, model: ModelOptions) -> Sequence[Lane]:
     quota = quota_of(model.requests_per_minute, model.tokens_per_minute)
     most, first = model.max_concurrency, model.initial_concurrency
     if model.name == TEST_MODEL:
@@ -98,6 +101,7 @@ def _lanes(parts: EngineParts, tls: ssl.SSLContext, model: ModelOptions) -> Sequ
             timeout_seconds=model.timeout_seconds,
             connect_timeout_seconds=parts.options.connect_timeout_seconds,
             tls=tls,
+            sockets=sockets,
             streams=model.stream,
         )
         for url in model.upstreams

@@ -14,6 +14,7 @@ from executor.streamed import STREAMED_ENDPOINTS
 from executor.wire.exchange import Answer, Done, Exchange, Glance, NoAnswer
 from executor.wire.origin import head_of, origin_of, without_user_info
 from executor.wire.pool import Pool
+from executor.wire.sockets import Sockets
 
 __all__ = ["Answer", "Call", "Done", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "without_user_info"]
 
@@ -57,6 +58,7 @@ class HttpUpstream:
         timeout_seconds: float,
         connect_timeout_seconds: float,
         tls: ssl.SSLContext,
+        sockets: Sockets,
         streams: bool = False,
     ) -> None:
         self.label: str | None = without_user_info(url)
@@ -70,6 +72,7 @@ class HttpUpstream:
             origin,
             connect_timeout_seconds=connect_timeout_seconds,
             tls=tls if origin.encrypted else None,
+            sockets=sockets,
         )
         self._pool = self._pool_of(timeout_seconds=timeout_seconds)
 

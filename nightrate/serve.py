@@ -7,7 +7,6 @@ price book are wrong, 1 if the place is taken (port, data folder). Told to stop,
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -42,8 +41,6 @@ STOPPED, FAILED, WRONG_SETTINGS = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
 _OBJECTS_BEFORE_COLLECTION = 50_000
-_OWN_FILES = 1000
-"""What the service opens beside its connections to upstreams: files, the database, its own clients."""
 log = logging.getLogger("nightrate.serve")
 
 
@@ -142,26 +139,15 @@ def _run(app: object, services: Services, listening: socket.socket) -> int:
     def started() -> None:
         print(welcome(services, url, services.logins.issue(ADMIN)), flush=True)
 
-    _tune(sum(model.max_concurrency * len(model.upstreams) for model in services.settings.models))
+    _tune()
     server = Server(config, on_started=started, on_stop=services.engine.stop)
     server.run([listening])
     return STOPPED if server.started else FAILED
 
 
-def _tune(connections: int) -> None:
-    """Lets the process have as many connections as its models want, and look less often for cycles.
-
-    What was made at start lives as long as the service: a collector that walks through it each time takes
-    a tenth of the dispatch thread's time (docs/performance.md).
-    """
-    wanted = connections + _OWN_FILES
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, most), max(wanted, most)))
-    except (ValueError, OSError):  # only root may go beyond what it was given
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        log.warning("all models together may have %d requests under way, but only %d files may be open "
-                    "(ulimit -n): raise that limit or lower max_concurrency", connections, most)  # fmt: skip
+def _tune() -> None:
+    """Looks less often for cycles: what was made at start lives as long as the service, and a collector that
+    walks through it each time takes a tenth of the dispatch thread's time (docs/performance.md)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)

@@ -49,21 +49,31 @@ class Connection(asyncio.Protocol):
     # -- for the pool ------------------------------------------------------------------------------
 
     @property
+    def opened(self) -> bool:
+        """Whether it was ever open: then its keeper is told when it is gone."""
+        return self._transport is not None
+
+    @property
     def usable(self) -> bool:
         """Whether it is open and nothing is under way."""
         return self._transport is not None and self._exchange is None and not self._transport.is_closing()
 
-    def send(self, exchange: Exchange) -> None:
-        """Begins an exchange; the connection must be usable."""
-        assert self._transport is not None
+    def begin(self, exchange: Exchange) -> None:
+        """Begins an exchange; the connection must be usable. It goes out with `send`."""
         self._exchange, self._head_bytes, self._body_begun, self._complete = exchange, 0, False, False
         exchange.carrier = self
+
+    def send(self) -> None:
+        """Sends the request of the exchange, unless that was given up."""
+        exchange, transport = self._exchange, self._transport
+        if exchange is None or transport is None:
+            return
         head, body = exchange.request
         exchange.request = (b"", b"")  # the transport holds it from here, for no longer than it needs
         if len(body) < _JOINED_BYTES:
-            self._transport.write(head + body)
+            transport.write(head + body)
         else:
-            self._transport.writelines((head, body))
+            transport.writelines((head, body))
 
     def abort(self) -> None:
         """Closes at once; nobody is told what came of its exchange."""

@@ -8,6 +8,7 @@ from collections import deque
 from executor.wire.connection import Connection
 from executor.wire.exchange import Exchange
 from executor.wire.origin import Origin
+from executor.wire.sockets import Sockets
 
 IDLE_SECONDS = 4.0
 """An idle connection is closed after this long: before uvicorn's own 5 s, so that none is closed under a request."""
@@ -26,17 +27,24 @@ class Pool:
         timeout_seconds: float,
         connect_timeout_seconds: float,
         tls: ssl.SSLContext | None,
+        sockets: Sockets,
     ) -> None:
         self._origin = origin
         self._timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls = tls
+        self._sockets = sockets
+        self._served = float("-inf")
+        """When a request last got a connection: as long as some do, the others wait their turn."""
+        self._starved = False
+        """Whether those that wait have no connection for want of sockets, which is nobody's fault."""
         self._idle: list[Connection] = []
         """The one that was used last is the last."""
         self._busy: dict[Connection, float] = {}
         """The monotonic moments at which they are given up, the earliest first: all have the same time."""
         self._waiting: deque[Exchange] = deque()
         """Those without a connection, in the order in which they came."""
+        self._to_send: list[Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -78,12 +86,23 @@ class Pool:
     def gone(self, connection: Connection) -> None:
         """It can't be used any more."""
         self._busy.pop(connection, None)
+        self._sockets.give()
 
     # -- opening -----------------------------------------------------------------------------------
 
     def _send(self, connection: Connection, exchange: Exchange) -> None:
-        self._busy[connection] = time.monotonic() + self._timeout_seconds
-        connection.send(exchange)
+        self._served = now = time.monotonic()
+        self._busy[connection] = now + self._timeout_seconds
+        connection.begin(exchange)
+        if not self._to_send:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_send.append(connection)
+
+    def _flush(self) -> None:
+        """Sends what has begun in one go: an upstream on the same machine is woken once, and not for each."""
+        to_send, self._to_send = self._to_send, []
+        for connection in to_send:
+            connection.send()
 
     def _next_waiting(self) -> Exchange | None:
         while self._waiting:
@@ -94,28 +113,34 @@ class Pool:
 
     def _connect(self) -> None:
         """Opens connections for those that wait, but not too many at once."""
+        self._starved = False
         while len(self._connecting) < min(CONNECTS_AT_ONCE, len(self._waiting)):
+            if not self._sockets.take():
+                self._starved = True
+                return
             task = asyncio.get_running_loop().create_task(self._open())
             self._connecting.add(task)
             task.add_done_callback(self._opened)
 
     async def _open(self) -> None:
-        loop, origin = asyncio.get_running_loop(), self._origin
+        loop, origin, connection = asyncio.get_running_loop(), self._origin, Connection(self)
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self),
+                await loop.create_connection(
+                    lambda: connection,
                     origin.host,
                     origin.port,
                     ssl=self._tls,
                     server_hostname=origin.host if self._tls else None,
                 )
+            self.free(connection)
         except TimeoutError:
-            return  # whoever waited so long is told by the tick
+            pass  # whoever waited so long is told by the tick
         except (OSError, UnicodeError) as error:
             self._refuse(str(error))
-            return
-        self.free(connection)
+        finally:
+            if not connection.opened:
+                self._sockets.give()
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
@@ -154,7 +179,12 @@ class Pool:
             connection.fail("timeout", f"No complete answer within {self._timeout_seconds:g} s.")
 
     def _give_up_waiting(self, now: float) -> None:
+        if self._starved:
+            self._connect()
+            return
         latest = now - self._connect_timeout_seconds
+        if self._served > latest:
+            return
         while self._waiting and (self._waiting[0].over or self._waiting[0].begun <= latest):
             exchange = self._waiting.popleft()
             text = f"no connection within {self._connect_timeout_seconds:g} s"

@@ -17,6 +17,7 @@ import uvloop
 from executor.upstream import Answer, HttpUpstream, NoAnswer
 from executor.wire.exchange import Exchange
 from executor.wire.origin import head_of, origin_of, without_user_info
+from executor.wire.sockets import Sockets
 from tests.executor.asking import answer_of, http_upstream
 
 T = TypeVar("T")
@@ -223,6 +224,25 @@ def test_many_requests_have_as_many_connections_and_no_more() -> None:
     assert connections <= 300
 
 
+def test_requests_wait_for_sockets_without_blame() -> None:
+    """More requests than the machine's open files allow: they share what there is, and all are given back."""
+
+    async def work() -> tuple[list[Any], int, int]:
+        sockets = Sockets(3)
+        async with serving(Peer(*[(b"HTTP/1.1 200 OK\r\n", b"content-length: 2\r\n\r\n{}")] * 40)) as peer:
+            upstream = http_upstream(peer.url, sockets=sockets, connect_timeout_seconds=0.05)
+            found = await asyncio.gather(*(answer_of(upstream, BODY) for _ in range(40)))
+            upstream.close()
+            refused = await answer_of(http_upstream("http://127.0.0.1:1/v1", sockets=sockets), BODY)
+            await asyncio.sleep(0.05)
+            return [*found, refused], peer.connections, sockets.free
+
+    found, connections, left = run(work)
+    assert {answer.status for answer in found[:-1]} == {200}
+    assert isinstance(found[-1], NoAnswer)
+    assert (connections, left) == (3, 3)
+
+
 def test_a_request_says_what_it_must() -> None:
     """Host, key, length and type, the path behind the URL's own; the body goes out as it is, large ones too."""
 
@@ -230,7 +250,7 @@ def test_a_request_says_what_it_must() -> None:
         async with serving(Peer()) as peer:
             upstream = HttpUpstream(
                 f"{peer.url}/deep/", "k-ü", response_bytes=100, timeout_seconds=5, connect_timeout_seconds=5,
-                tls=ssl.create_default_context(),
+                tls=ssl.create_default_context(), sockets=Sockets(9),
             )  # fmt: skip
             for size in (1, 200_000):
                 told: asyncio.Future[Answer | NoAnswer] = asyncio.get_running_loop().create_future()
