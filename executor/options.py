@@ -87,5 +87,5 @@ class ExecutorOptions(Options):
     recovery_longest_seconds: float = Field(default=30, gt=0)
     cancel_grace_seconds: float = Field(default=30, ge=0)
     shutdown_grace_seconds: float = Field(default=30, ge=0)
-    in_flight_bytes: int = Field(default=128 * 2**20, ge=1)
+    in_flight_bytes: int = Field(default=96 * 2**20, ge=1)
     connect_timeout_seconds: float = Field(default=10, gt=0)
