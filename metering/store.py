@@ -34,6 +34,7 @@ from metering.failures import (
 from metering.no_pandas import NoPandas
 from metering.options import StorageOptions
 from metering.queries import Query, load_migrations, load_queries
+from metering.watchdog import Watchdog
 
 __all__ = [
     "DataFolderInUse",
@@ -125,6 +126,7 @@ class Store:
         self._jobs: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None]
         self._jobs = queue.Queue(options.write_queue_jobs)
         self._cursors: queue.LifoQueue[tuple[int, duckdb.DuckDBPyConnection]] = queue.LifoQueue()
+        self._watchdog = Watchdog()
         self._slots = threading.BoundedSemaphore(options.read_connections)
         self._lock = threading.Lock()
         self._generation = 0
@@ -301,37 +303,33 @@ class Store:
     # -- reading -----------------------------------------------------------------------------------
 
     @contextmanager
-    def reading(self, seconds: float | None = None) -> Iterator[Reader]:
-        """A reader on one snapshot; all of it must end within `seconds`, or `storage.read_timeout_seconds`."""
+    def reading(self, seconds: float | None = None, *, snapshot: bool = True) -> Iterator[Reader]:
+        """A reader, on one snapshot if it reads more than once; all of it must end within `seconds`, or
+        `storage.read_timeout_seconds`."""
         limit = float(self._options.read_timeout_seconds) if seconds is None else seconds
         with self._slots:
             generation, cursor = self._take_cursor()
-            stopped = threading.Event()
-
-            def stop() -> None:
-                stopped.set()
-                cursor.interrupt()
-
-            timer = threading.Timer(limit, stop)
-            timer.daemon = True
-            timer.start()
+            watch = self._watchdog.watch(limit, cursor.interrupt)
             try:
-                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                if snapshot:
+                    cursor.execute("BEGIN TRANSACTION READ ONLY")
                 yield Reader(cursor, self._queries)
-                cursor.execute("COMMIT")
+                if snapshot:
+                    cursor.execute("COMMIT")
             except duckdb.Error as error:
+                watch.end()
                 cursor.close()
-                if stopped.is_set():
+                if watch.passed:
                     raise ReadTimeout(f"the query took longer than {limit:g} s and was stopped") from error
                 self._gave_up(error)
                 raise ReadFailed(str(error)) from error
             except BaseException:
+                watch.end()
                 cursor.close()
                 raise
             else:
+                watch.end()  # before anybody else gets the cursor
                 self._cursors.put((generation, cursor))
-            finally:
-                timer.cancel()
 
     def _take_cursor(self) -> tuple[int, duckdb.DuckDBPyConnection]:
         while True:
@@ -354,12 +352,12 @@ class Store:
 
     def query(self, name: str, /, **values: Any) -> list[Row]:
         """All rows of a named query."""
-        with self.reading() as read:
+        with self.reading(snapshot=False) as read:
             return read.query(name, **values)
 
     def one(self, name: str, /, **values: Any) -> Row | None:
         """The first row of a named query, or none."""
-        with self.reading() as read:
+        with self.reading(snapshot=False) as read:
             return read.one(name, **values)
 
 
