@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from benchmarks.surroundings import own_client
 from executor.limiter import AdaptiveLimit
-from executor.upstream import Answer, HttpUpstream, NoAnswer
-from executor.wire.origin import tls_context
-from executor.wire.sockets import Sockets
+from executor.upstream import Answer, NoAnswer
 from tests.behaviour import Behaviour
 from tests.upstream import Upstream
 
@@ -72,15 +71,7 @@ class Run:
 
 async def _saturate(url: str, limit: Limit, seconds: float) -> Run:
     """Keeps as many requests under way as the limit allows."""
-    upstream = HttpUpstream(
-        url,
-        None,
-        response_bytes=10**6,
-        timeout_seconds=60,
-        connect_timeout_seconds=10,
-        tls=tls_context(),
-        sockets=Sockets(50_000),
-    )
+    upstream = own_client(url)
     begun, answers, late, limits, changed = time.monotonic(), 0, 0, list[int](), asyncio.Event()
 
     def answered(started: float, answer: Answer | NoAnswer) -> None:

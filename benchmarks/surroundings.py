@@ -14,6 +14,10 @@ from typing import Any
 
 import requests
 
+from executor.upstream import HttpUpstream
+from executor.wire.origin import tls_context
+from executor.wire.sockets import Sockets
+
 ROOT = Path(__file__).parent.parent
 NGINX = Path("/usr/sbin/nginx")
 ADMIN_KEY = "benchmark-admin-key-0123456789"
@@ -113,6 +117,19 @@ def slow_upstream(folder: Path, latency_seconds: float) -> Iterator[str]:
     with running(command, folder / "upstream.log") as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
+
+
+def own_client(url: str) -> HttpUpstream:
+    """Our HTTP client alone, on the loop that runs."""
+    return HttpUpstream(
+        url,
+        None,
+        response_bytes=10**6,
+        timeout_seconds=60,
+        connect_timeout_seconds=10,
+        tls=tls_context(),
+        sockets=Sockets(50_000),
+    )
 
 
 class Server:

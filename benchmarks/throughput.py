@@ -26,10 +26,8 @@ import openai
 import uvloop
 from pyreqwest.client import ClientBuilder
 
-from benchmarks.surroundings import fast_upstream, our_server, slow_upstream
+from benchmarks.surroundings import fast_upstream, our_server, own_client, slow_upstream
 from executor.upstream import Answer, HttpUpstream, NoAnswer
-from executor.wire.origin import tls_context
-from executor.wire.sockets import Sockets
 
 SLOW_REQUESTS, SLOW_CONCURRENCY, SLOW_SECONDS = 2000, 64, 0.05
 
@@ -84,15 +82,7 @@ def mean(one: Result, other: Result) -> Result:
 async def own_client_loop(url: str, load: Load) -> Result:
     """A loop over our own HTTP client that reads each answer and forgets it."""
     body, numbers = json.dumps(load.body).encode(), iter(range(load.requests))
-    upstream = HttpUpstream(
-        url,
-        None,
-        response_bytes=10**6,
-        timeout_seconds=60,
-        connect_timeout_seconds=10,
-        tls=tls_context(),
-        sockets=Sockets(50_000),
-    )
+    upstream = own_client(url)
     begun, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(_own(upstream, body, numbers) for _ in range(load.concurrency)))
     found = result(load, time.perf_counter() - begun, time.process_time() - cpu)
