@@ -36,8 +36,8 @@ class AuditBody(BaseModel):
 class DifferenceShape(BaseModel):
     """One thing that is not as it must be."""
 
-    task_id: str
-    workspace_id: str
+    task_id: str | None
+    workspace_id: str | None
     place: Literal[
         "result_file",
         "error_file",
@@ -49,6 +49,7 @@ class DifferenceShape(BaseModel):
         "rollup",
         "file",
         "price",
+        "statement",
     ]
     id: str | None
     line: int | None
@@ -76,6 +77,13 @@ class Totals(BaseModel):
     different: int
 
 
+class Months(BaseModel):
+    """Closed months whose statements were held against the ledger."""
+
+    verified: int
+    different: int
+
+
 class AuditedAmount(BaseModel):
     """Entries of the ledger that were checked, corrections included."""
 
@@ -96,6 +104,7 @@ class AuditReport(BaseModel):
     finished_at: str
     tasks: int
     totals: Totals
+    months: Months
     requests: int
     bytes: int
     charges: int

@@ -28,12 +28,14 @@ class AuditRequest:
 class Difference:
     """One thing that is not as it must be: where it stands, what was expected, what was found."""
 
-    task_id: str
-    workspace_id: str
+    task_id: str | None
+    """None for a statement, as is its workspace."""
+    workspace_id: str | None
     place: str
-    """`result_file`, `error_file`, `event`, `charge`, `correction`, `digest`, `task`, `rollup`, `file` or `price`."""
+    """`result_file`, `error_file`, `event`, `charge`, `correction`, `digest`, `task`, `rollup`, `file`, `price` or
+    `statement`."""
     id: str | None
-    """Of the thing: a path, a charge's or price's id, tier and mode of a digest."""
+    """Of the thing: a path, a charge's or price's id, tier and mode of a digest, a closed month."""
     line: int | None
     """Line of the file; of an event the line of the input file."""
     column: str
@@ -131,6 +133,8 @@ class Report:
     differences: int = 0
     listed: list[Difference] = field(default_factory=list)
     tasks: list[TaskResult] = field(default_factory=list)
+    months: dict[str, int] = field(default_factory=lambda: {"verified": 0, "different": 0})
+    """Closed months whose statements were held against the ledger."""
     amounts: dict[str, tuple[int, Fraction, Fraction]] = field(default_factory=dict)
     """Entries, list amount and amount of the ledger by currency, corrections included."""
 
@@ -146,6 +150,16 @@ class Report:
         self.listed += found.kept[: max(0, LISTED_DIFFERENCES - len(self.listed))]
         if len(self.tasks) < LISTED_TASKS:
             self.tasks.append(result)
+
+    def add_month(self, period: str, differences: list[str]) -> None:
+        """Takes in a closed month: what of its statements does not follow from the ledger."""
+        self.months["different" if differences else "verified"] += 1
+        self.differences += len(differences)
+        room = max(0, LISTED_DIFFERENCES - len(self.listed))
+        self.listed += [
+            Difference(None, None, "statement", period, None, "statement", None, None, f"statement {said}")
+            for said in differences[:room]
+        ]
 
     def add_charge(self, currency: str, list_amount: Decimal, amount: Decimal) -> None:
         """Takes in one entry of the ledger."""
@@ -163,6 +177,7 @@ class Report:
             "finished_at": _instant(self.finished_at),
             "tasks": self.task_count,
             "totals": dict(self.totals),
+            "months": dict(self.months),
             "requests": self.requests,
             "bytes": self.bytes,
             "charges": self.charges,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict
 
-from metering.access import Access
+from metering.access import ADMIN, Access
 from metering.audit.price_history import PriceHistory
 from metering.audit.report import AuditRequest, Progress, Report, TaskResult
 from metering.audit.task_audit import Surroundings, TaskAudit
@@ -15,7 +15,9 @@ from metering.clock import Clock
 from metering.errors import Conflict, NotFound
 from metering.options import BillingOptions
 from metering.ranges import EARLIEST, LATEST, Range, month
+from metering.statements import Statements
 from metering.store import Reader, Row, Store
+from metering.verification import Verification
 
 log = logging.getLogger("nightrate.audit")
 
@@ -40,6 +42,7 @@ class Audit:
         """
         self._store, self._zone, self._event_days = store, billing.zone, event_days
         self._in_book, self._clock, self._on_done = in_book, clock, on_done
+        self._months = Verification(store, Statements(store, billing), billing.zone)
         self._running = threading.Lock()
 
     def run(self, access: Access, asked: AuditRequest) -> Iterator[Progress | Report]:
@@ -98,9 +101,18 @@ class Audit:
                         yield progress()
                 _take(report, audit)
             yield progress()
+        self._prove_months(report)
         report.finished_at = self._clock()
         self._keep(report)
         yield report
+
+    def _prove_months(self, report: Report) -> None:
+        """Closed months are of all workspaces: an audit of one, or of a task, leaves them out."""
+        asked = report.asked
+        if asked.task_id is None and asked.workspace_id is None:
+            for period in self._months.closed():
+                if asked.period in (None, period):
+                    report.add_month(period, self._months.verify(ADMIN, period)["differences"])
 
     def _surroundings(self) -> Surroundings:
         with self._store.reading() as read:
@@ -131,7 +143,10 @@ class Audit:
         self._store.write(lambda tx: tx.execute("audit.keep", **row))
         if report.differences:
             log.error(
-                "the audit found %d differences in %d tasks", report.differences, report.totals["different"]
+                "the audit found %d differences in %d tasks and %d closed months",
+                report.differences,
+                report.totals["different"],
+                report.months["different"],
             )
         self._on_done()
 

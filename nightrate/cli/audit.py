@@ -46,7 +46,7 @@ def audit(
         screen.json(report)
     else:
         _show(screen, report)
-    if report["totals"]["different"]:
+    if report["totals"]["different"] or report["months"]["different"]:
         raise typer.Exit(FAILED)
 
 
@@ -65,7 +65,7 @@ def _followed(screen: Screen, lines: Iterable[dict[str, Any]]) -> dict[str, Any]
 
 def _show(screen: Screen, report: dict[str, Any]) -> None:
     for one in report["differences"]:
-        print(f"{one['task_id']}: {one['message']}")
+        print(f"{one['task_id'] or one['id']}: {one['message']}")
     if report["differences_left_off"]:
         print(f"… and {report['differences_left_off']:,} more")
     verdicts = [
@@ -81,5 +81,6 @@ def _show(screen: Screen, report: dict[str, Any]) -> None:
     screen.rows(columns, report["amounts"], empty="No entry of the ledger was there to check.")
     screen.say(
         f"{report['tasks']:,} tasks, {report['requests']:,} requests, {report['bytes']:,} bytes of files, "
-        f"{report['charges']:,} entries; {report['difference_count']:,} differences."
+        f"{report['charges']:,} entries, {sum(report['months'].values()):,} closed months; "
+        f"{report['difference_count']:,} differences."
     )
