@@ -18,6 +18,8 @@ from metering.price import Price, Tier, instant
 _PRICE_KEYS = ("model", "currency", "valid_from", "source", "tiers")
 _TIER_KEYS = ("up_to_input_tokens", "input", "output", "output_thinking")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
+_MILLIONTH = Decimal("0.000001")
+_HIGHEST = "999999999.999999"
 _STRINGS_AND_COMMENTS = re.compile(
     r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*', re.DOTALL
 )
@@ -247,6 +249,19 @@ _EXAMPLES: Mapping[str, str] = {
 }
 
 
+_MEANT = {
+    "RMB": "CNY",
+    "CNH": "CNY",
+    "YUAN": "CNY",
+    "¥": "CNY",
+    "$": "USD",
+    "US$": "USD",
+    "DOLLAR": "USD",
+    "€": "EUR",
+}
+"""Names of money that are no codes of ISO 4217, and the code that was likely meant."""
+
+
 def _model(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > 256:
         raise _Wrong(f"must be a model's name of 1 to 256 characters; {_EXAMPLES['model']}")
@@ -254,9 +269,12 @@ def _model(value: Any) -> str:
 
 
 def _currency(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value) or not is_currency(value):
-        raise _Wrong(f"{_shown(value)} is no ISO 4217 currency code; {_EXAMPLES['currency']}")
-    return value
+    if isinstance(value, str) and re.fullmatch(r"[A-Z]{3}", value) and is_currency(value):
+        return value
+    meant = _MEANT.get(str(value).strip().upper(), str(value).strip().upper())
+    likely = re.fullmatch(r"[A-Z]{3}", meant) and is_currency(meant)
+    remedy = f'write currency = "{meant}"' if likely else _EXAMPLES["currency"]
+    raise _Wrong(f"{_shown(value)} is no ISO 4217 currency code; {remedy}")
 
 
 def _valid_from(value: Any) -> datetime:
@@ -295,7 +313,9 @@ def _bound(value: Any) -> int:
 def _unit_price(value: Any) -> Decimal:
     text = _digits(value)
     if text is None:
-        raise _Wrong(f'{_shown(value)} is no decimal number; write a string such as "0.8"')
+        meant = _digits(value.strip().replace(",", ".")) if isinstance(value, str) else None
+        remedy = _quoted(meant) if meant else 'a string such as "0.8"'
+        raise _Wrong(f"{_shown(value)} is no decimal number; write {remedy}")
     if not isinstance(value, str):
         raise _Wrong(f"{_shown(value)} is a bare number; write it as a string: {_quoted(text)}")
     if text.startswith("-"):
@@ -303,12 +323,14 @@ def _unit_price(value: Any) -> Decimal:
     if "e" in text.lower():
         raise _Wrong(f"{_shown(value)} is in scientific notation; write {_quoted(text)}")
     if len(text.partition(".")[2]) > 6:
+        near = _quoted(str(Decimal(text).quantize(_MILLIONTH)))
         raise _Wrong(
-            f"{_shown(value)} has more than 6 decimals; prices are per million tokens, to 6 decimals"
+            f"{_shown(value)} has more than 6 decimals; prices are per million tokens, to 6 decimals: "
+            f"write for instance {near}"
         )
     if not PRICE.fullmatch(text):
         raise _Wrong(
-            f'{_shown(value)} is not plain digits of at most 999999999; write a string such as "0.8"'
+            f'{_shown(value)} is above the highest price per million tokens; write at most "{_HIGHEST}"'
         )
     return Decimal(text)
 
@@ -323,5 +345,7 @@ def _quoted(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     shown = value.text if isinstance(value, _Bare) else repr(value)
     return shown if len(shown) <= 60 else shown[:60] + "…"

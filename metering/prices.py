@@ -17,6 +17,7 @@ from metering.price import Price, Tier, instant
 from metering.price_file import Entry, Fault, PriceBookError, PriceFile, read_price_file, read_price_text
 from metering.store import Reader, Row, Store, Transaction
 
+_TIER_KEYS = ("up_to_input_tokens", "input", "output", "output_thinking")
 __all__ = ["Fault", "Price", "PriceBook", "PriceBookError", "Tier"]
 
 
@@ -182,7 +183,7 @@ def _as_toml(canonical: str | None) -> str:
     facts = json.loads(canonical)
     tiers = ", ".join(
         "{ "
-        + ", ".join(f"{key} = {json.dumps(value)}" for key, value in tier.items() if value is not None)
+        + ", ".join(f"{key} = {json.dumps(tier[key])}" for key in _TIER_KEYS if tier[key] is not None)
         + " }"
         for tier in facts["tiers"]
     )

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from metering.access import Access
-from metering.errors import NotFound
+from metering.errors import Conflict
 from metering.ranges import month
 from metering.statement import canonical, compared, verification
 from metering.statements import Statements, frozen
@@ -26,13 +26,17 @@ class Verification:
     def verify(self, access: Access, period: str) -> dict[str, Any]:
         """Whether a closed month's statements still follow from the ledger, and what of them does not.
 
-        Refused: anyone but the admin (403), what is no month (400), a month that is not closed (404).
+        Refused: anyone but the admin (403), what is no month (400), a month that is not closed (409).
         """
         access.require_admin()
         span = month(period, zone=self._zone)
         with self._store.reading() as read:
             if read.one("closing.period", period=period) is None:
-                raise NotFound("closed period", period, param="period")
+                raise Conflict(
+                    f"{period} is not closed: nothing of it is frozen yet, and its statements are drafts.",
+                    param="period",
+                    code="period_open",
+                )
             rows = read.query("statements.frozen", period=period, workspace_id=None)
             final = {_key(statement): statement for statement in frozen(read, period)}
             mains = _main_currencies(final.values())

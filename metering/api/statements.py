@@ -16,7 +16,7 @@ from metering.api.statement_shapes import (
     VerificationShape,
 )
 from metering.closing import Closing
-from metering.corrections import Corrections, Replacement
+from metering.corrections import MAX_QUANTITY, Corrections, Replacement
 from metering.errors import InvalidParameter, NotFound
 from metering.pages import page_of
 from metering.statement_page import statement_page
@@ -34,7 +34,9 @@ class _Body(BaseModel):
 class ReplacementBody(_Body):
     """What the charge should have said; what is left out stays as it was."""
 
-    quantity: StrictInt | None = Field(None, description="Tokens.", ge=0)
+    quantity: StrictInt | None = Field(
+        None, description="Tokens.", json_schema_extra={"minimum": 0, "maximum": MAX_QUANTITY}
+    )
     list_unit_price: StrictStr | None = Field(
         None, description="Per million tokens, a decimal string.", examples=["0.8"]
     )

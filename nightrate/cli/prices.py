@@ -115,9 +115,14 @@ def _show(screen: Screen, report: Mapping[str, Any]) -> None:
     if report["data"]:
         print(f"Usage of {report['period']}, at batch prices:")
     screen.rows(_CHECKED, [_shown(row) for row in report["data"]], empty=f"{report['period']}: no charges.")
-    reasons = {part["unknown"]: row for row in report["data"] for part in _parts(row) if part["unknown"]}
-    for why, row in reasons.items():
-        print(f"? {row['model']} in {row['currency']}: {why}")
+    reasons = [
+        f"? {row['model']} in {row['currency']}: {part['unknown']}"
+        for row in report["data"]
+        for part in _parts(row)
+        if part["unknown"]
+    ]
+    for reason in dict.fromkeys(reasons):
+        print(reason)
     taken = "Nothing wrong; the service would take it."
     screen.say(taken if report["acceptable"] else "The service would refuse it, for what stands above.")
 

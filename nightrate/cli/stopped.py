@@ -77,7 +77,7 @@ def verify_stopped(settings: Settings, period: str | None) -> Iterator[dict[str,
             months = [period] if period else some_of(verification.closed())
             yield from (verification.verify(ADMIN, name) for name in months)
         except Refused as error:
-            raise (CliFailure if error.status == 404 else wrong_use)(error.message) from error
+            raise (wrong_use if error.status == 400 else CliFailure)(error.message) from error
 
 
 def _made(exports: Exports, request: ExportRequest) -> Export:

@@ -141,7 +141,7 @@ def test_a_price_that_was_used_may_not_change(stopped: Path) -> None:
     """Changed, pushed aside or left out: the line to mend and the value that charges have used."""
     config, book = stopped / "nightrate.toml", stopped / "prices.toml"
     stored = 'model = "m", currency = "USD", valid_from = 2020-01-01T00:00:00Z'
-    tier = 'input = "1.5", output = "2.25", output_thinking = "4", up_to_input_tokens = 1000'
+    tier = 'up_to_input_tokens = 1000, input = "1.5", output = "2.25", output_thinking = "4"'
     book.write_text(PRICES.replace('"1.5"', '"1.6"'))
     place = f"{book}:{line_of(PRICES, '[[prices]]')}: prices: "
     refused(config, WRONG_SETTINGS, place, "a used price can't be changed", stored, tier, "restore it")

@@ -199,7 +199,7 @@ def test_only_the_admin_verifies(rig: Rig) -> None:
 
 def test_a_month_that_is_open_can_not_be_verified(rig: Rig) -> None:
     """There is nothing frozen to compare."""
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict, match="is not closed"):
         rig.verification.verify(ADMIN, "2026-10")
 
 

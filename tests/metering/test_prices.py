@@ -69,13 +69,23 @@ def test_thinking_costs_what_other_output_costs_if_not_said(tmp_path: Path) -> N
         ('"1"', "1e-3", 5, "tiers[0].input", 'write it as a string: "0.001"'),
         ('"1"', "3", 5, "tiers[0].input", 'write it as a string: "3"'),
         ('"1"', "nan", 5, "tiers[0].input", 'write a string such as "0.8"'),
-        ('"1"', "true", 5, "tiers[0].input", 'write a string such as "0.8"'),
+        ('"1"', "true", 5, "tiers[0].input", 'true is no decimal number; write a string such as "0.8"'),
         ('"2"', '"-2"', 5, "tiers[0].output", 'is negative; a price is 0 or more, for instance "2"'),
         ('"2"', '"2e-3"', 5, "tiers[0].output", 'is in scientific notation; write "0.002"'),
-        ('"2"', '"0.1234567"', 5, "tiers[0].output", "more than 6 decimals"),
+        (
+            '"2"',
+            '"0.1234567"',
+            5,
+            "tiers[0].output",
+            'more than 6 decimals; prices are per million tokens, to 6 decimals: write for instance "0.123457"',
+        ),
+        ('"2"', '"2,5"', 5, "tiers[0].output", 'no decimal number; write "2.5"'),
+        ('"2"', '" 2 "', 5, "tiers[0].output", 'no decimal number; write "2"'),
+        ('"2"', '""', 5, "tiers[0].output", 'write a string such as "0.8"'),
+        ('"2"', "[2]", 5, "tiers[0].output", 'write a string such as "0.8"'),
         ('"2"', '"1_000"', 5, "tiers[0].output", "no decimal number"),
         ('"2"', '"٣"', 5, "tiers[0].output", "no decimal number"),
-        ('"2"', '"9999999999"', 5, "tiers[0].output", "at most 999999999"),
+        ('"2"', '"9999999999"', 5, "tiers[0].output", 'write at most "999999999.999999"'),
         (', output = "2"', "", 5, "tiers[0].output", 'is missing; write for instance output = "2"'),
         ('input = "1"', 'inptu = "1"', 5, "tiers[0].inptu", "did you mean input?"),
         ('[{ input = "1", output = "2" }]', "[]", 5, "tiers", "at least one tier"),
@@ -96,7 +106,9 @@ def test_thinking_costs_what_other_output_costs_if_not_said(tmp_path: Path) -> N
         ('model = "m"', "model = 7", 2, "model", "must be a model's name"),
         ('model = "m"\n', "", 1, "model", "is missing"),
         ('model = "m"', 'model = "m"\nvalid_form = 1', 3, "valid_form", "did you mean valid_from?"),
-        ('"USD"', '"usd"', 3, "currency", "no ISO 4217 currency code"),
+        ('"USD"', '"usd"', 3, "currency", 'no ISO 4217 currency code; write currency = "USD"'),
+        ('"USD"', '"RMB"', 3, "currency", 'no ISO 4217 currency code; write currency = "CNY"'),
+        ('"USD"', "840", 3, "currency", 'no ISO 4217 currency code; write for instance currency = "USD"'),
         ('"USD"', '"XQQ"', 3, "currency", "no ISO 4217 currency code"),
         ("2026-01-01T00:00:00Z", "2026-01-01", 4, "valid_from", "write valid_from = 2026-01-01T00:00:00Z"),
         (
@@ -281,8 +293,9 @@ def test_a_used_price_can_not_be_changed(store: Store, tmp_path: Path) -> None:
     for configured in (None, ["qwen-plus"], []):
         with pytest.raises(PriceBookError, match=r"toml:2: prices: a used price can't be changed") as caught:
             book(tmp_path, BOOK.replace('"0.8"', '"0.9"')).remember(store, configured)
-        assert 'valid_from = 2026-02-24T00:00:00Z, tiers = [{ input = "0.8", output = "2"' in str(
-            caught.value
+        assert (
+            'valid_from = 2026-02-24T00:00:00Z, tiers = [{ up_to_input_tokens = 128000, input = "0.8", output = "2"'
+            in str(caught.value)
         )
     assert len(rows(store, "price_versions")) == 2, "a refused book is not remembered"
 

@@ -92,8 +92,8 @@ def test_a_month_is_closed(client: TestClient) -> None:
 
 
 def test_a_closed_month_is_verified(client: TestClient) -> None:
-    """With each statement's number and hash; one that is not closed is not found."""
-    assert client.get("/v1/billing/periods/2026-10/verify").status_code == 404
+    """With each statement's number and hash; one that is not closed has none."""
+    assert client.get("/v1/billing/periods/2026-10/verify").status_code == 409
     client.post("/v1/billing/periods/2026-10/close")
     told = client.get("/v1/billing/periods/2026-10/verify").json()
     assert (told["verified"], told["differences"]) == (True, [])
