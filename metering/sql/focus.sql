@@ -16,7 +16,7 @@ WITH entries AS (
 SELECT
     amount::DECIMAL(38, 13) AS BilledCost,
     $account_id::VARCHAR AS BillingAccountId,
-    $account_name::VARCHAR AS BillingAccountName,
+    coalesce($account_name::VARCHAR, $account_id) AS BillingAccountName,
     currency AS BillingCurrency,
     (month + INTERVAL 1 MONTH) AT TIME ZONE $zone AS BillingPeriodEnd,
     month AT TIME ZONE $zone AS BillingPeriodStart,
@@ -83,7 +83,7 @@ WITH invoices AS (
 SELECT
     rounding AS BilledCost,
     $account_id::VARCHAR AS BillingAccountId,
-    $account_name::VARCHAR AS BillingAccountName,
+    coalesce($account_name::VARCHAR, $account_id) AS BillingAccountName,
     currency AS BillingCurrency,
     (month + INTERVAL 1 MONTH) AT TIME ZONE $zone AS BillingPeriodEnd,
     month AT TIME ZONE $zone AS BillingPeriodStart,

@@ -14,7 +14,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from metering.access import ADMIN
+from metering.exports import ExportRequest, Exports
 from metering.exports.focus import FOCUS
+from metering.options import BillingOptions
+from tests.metering.billed import StandingClock
 from tests.metering.golden_month import FOLDER, golden_file, golden_ledger
 
 Row = dict[str, str | None]
@@ -177,6 +181,15 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
     rows = focus_rows("2026-03")
     assert table["BilledCost"].to_pylist() == [exact(row, "BilledCost") for row in rows]
     assert table["SkuPriceDetails"].to_pylist() == [row["SkuPriceDetails"] for row in rows]
+
+
+def test_an_account_always_has_a_name(tmp_path: Path) -> None:
+    """Its id where the settings give it none: accounts can be named here, so that null would be wrong."""
+    with golden_ledger(tmp_path) as store:
+        exports = Exports(store, BillingOptions(account_id="acct-1"), StandingClock())
+        made = exports.write(ADMIN, ExportRequest("focus", "csv", period="2026-03"))
+        text = b"".join(made.pieces()).decode()
+    assert {row["BillingAccountName"] for row in csv.DictReader(text.splitlines())} == {"acct-1"}
 
 
 @pytest.mark.skipif(
