@@ -1,13 +1,15 @@
 """Ended tasks by the hour of their end. An hour that is over never changes, so what was read of it is kept.
 
 An hour is over once the ledger's clock, which never goes back, has passed it in the reader's snapshot: whatever
-ends later is dated later. The hour in which that clock stands is read anew; later ones are empty.
+ends later is dated later. The hour in which that clock stands is read anew once there are more rollups, which are
+never removed; later hours are empty.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from metering.ended_tasks import EndedTasks, Owners
 from metering.store import Reader
@@ -17,14 +19,24 @@ _READ_HOURS = 24
 """Read at once."""
 
 
+class State(NamedTuple):
+    """What tells two states of the rollups apart."""
+
+    hour: int
+    """In which the ledger's clock stands."""
+    tasks: int
+    """How many rollups there are."""
+
+
 class EndedHours:
-    """Keeps the hours that were asked for last, up to `cache_bytes`. May be used from any thread."""
+    """Keeps the hours that were asked for last, up to `cache_bytes` beside the one that runs. May be used from any thread."""
 
     def __init__(self, cache_bytes: int) -> None:
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, EndedTasks] = OrderedDict()
         self._kept_bytes = 0
+        self._running: tuple[State, EndedTasks] | None = None
         self.owners = Owners()
         """Whose tasks there are."""
 
@@ -32,13 +44,21 @@ class EndedHours:
         """The tasks that ended in [start, end) in the reader's snapshot."""
         return Within(self, read, microseconds(start), microseconds(end))
 
-    def kept(self, hours: range) -> dict[int, EndedTasks]:
-        """What is kept of some hours that are over."""
+    def kept(self, hours: range, state: State) -> dict[int, EndedTasks]:
+        """What is kept of some hours, the last of which may still run in this state."""
         with self._lock:
-            found = {hour: self._kept[hour] for hour in hours if hour in self._kept}
+            found = {hour: self._kept[hour] for hour in hours if hour < state.hour and hour in self._kept}
             for hour in found:
                 self._kept.move_to_end(hour)
+            if self._running is not None and self._running[0] == state and state.hour in hours:
+                found[state.hour] = self._running[1]
             return found
+
+    def keep_running(self, state: State, tasks: EndedTasks) -> None:
+        """Keeps the hour that runs in this state instead of what it was in another."""
+        with self._lock:
+            if tasks.size_bytes <= self._cache_bytes:
+                self._running = state, tasks
 
     def keep(self, hour: int, tasks: EndedTasks) -> None:
         """Keeps an hour that is over, if there is room for it at all; those not asked for longest give way."""
@@ -58,16 +78,12 @@ class Within:
     def __init__(self, hours: EndedHours, read: Reader, start_us: int, end_us: int) -> None:
         self._hours, self._read = hours, read
         self._start_us, self._end_us = start_us, end_us
-        [row] = read.query("statistics.ledger_hour")
-        self._now: int = row["hour"]
-        self._running: EndedTasks | None = None
+        self._state = State(**read.query("statistics.state")[0])
 
     def __iter__(self) -> Iterator[EndedTasks]:
         first, last = self._start_us // _HOUR_US, (self._end_us - 1) // _HOUR_US
-        end = min(last, self._now) + 1
-        found = self._hours.kept(range(first, min(end, self._now)))
-        if self._running is not None:
-            found[self._now] = self._running
+        end = min(last, self._state.hour) + 1
+        found = self._hours.kept(range(first, end), self._state)
         for hour in range(first, end):
             if hour not in found:
                 found |= self._read_anew(hour, next((h for h in range(hour, end) if h in found), end))
@@ -85,10 +101,10 @@ class Within:
         read = EndedTasks.read(rows, self._hours.owners)
         found = {hour: read.between(hour * _HOUR_US, (hour + 1) * _HOUR_US) for hour in range(first, end)}
         for hour, tasks in found.items():
-            if hour < self._now:
+            if hour < self._state.hour:
                 self._hours.keep(hour, tasks)
             else:
-                self._running = tasks
+                self._hours.keep_running(self._state, tasks)
         return found
 
 

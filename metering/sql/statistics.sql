@@ -10,9 +10,10 @@ SELECT epoch_us(ended_at) AS ended_us, model, workspace_id, currency,
 FROM task_rollups
 WHERE ended_at >= $start AND ended_at < $end;
 
--- name: ledger_hour
+-- name: state
 -- The hour in which the ledger's clock stands, counted from 1970: what ends from now on is not dated before it.
-SELECT max(epoch_us(last_at)) // 3600000000 AS hour FROM ledger_clock;
+SELECT (SELECT max(epoch_us(last_at)) // 3600000000 FROM ledger_clock) AS hour,
+    (SELECT count(*) FROM task_rollups) AS tasks;
 
 -- name: errors
 SELECT status_code, error_code, sum(calls)::BIGINT AS calls
