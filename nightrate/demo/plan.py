@@ -133,8 +133,8 @@ def _stories(start: datetime, now: datetime) -> Iterator[tuple[Wave, ...]]:
     yield from _outages(at)
     yield (Wave(at(0.35, 15, 12), (_submit("Ticket labels", 60, 3, acceptable=False),)),)
     yield (Wave(at(0.8, 9, 41), (_submit("Title rewrites", 90, 4, acceptable=False),)),)
-    yield (Wave(at(0.42, 14, 3), (_submit("Contract facts", 700, 5, cancelled_after=90),)),)
-    yield (Wave(at(0.74, 16, 30), (_submit("Product vectors", 6000, 6, cancelled_after=500),)),)
+    yield (Wave(at(0.42, 14, 3), (_submit("Contract facts", 2000, 5, cancelled_after=90),)),)
+    yield (Wave(at(0.74, 16, 30), (_submit("Product vectors", 20_000, 6, cancelled_after=500),)),)
     yield (Wave(at(0.62, 12, 30), (_submit("Reply drafts", 160, 7, retried=True),)),)
     yield (Wave(at(0.7, 11, 15), (Correct("Agreed in writing: this pilot is free of charge."),)),)
     first_of_month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -145,7 +145,7 @@ def _stories(start: datetime, now: datetime) -> Iterator[tuple[Wave, ...]]:
 def _outages(at: Callable[[float, int, int], datetime]) -> Iterator[tuple[Wave, ...]]:
     # The house's own server fails in the evening: a task that may wait a day is not through in time.
     evening = at(0.12, 19, 5)
-    labels = _submit("Class labels", 1500, 1, window="24h")
+    labels = _submit("Class labels", 8000, 1, window="24h")
     yield (
         Wave(evening, (labels, Down("house-llama-8b", after=200))),
         Wave(evening + timedelta(hours=26), (Up("house-llama-8b"),)),
@@ -154,7 +154,7 @@ def _outages(at: Callable[[float, int, int], datetime]) -> Iterator[tuple[Wave, 
     morning = at(0.5, 10, 20)
     morning -= timedelta(days=max(0, morning.weekday() - 4))
     yield (
-        Wave(morning, (_submit("Reply drafts", 220, 2), Down("qwen-plus", after=60))),
+        Wave(morning, (_submit("Reply drafts", 1200, 2), Down("qwen-plus", after=60))),
         Wave(morning + timedelta(hours=3, minutes=15), (Up("qwen-plus"),)),
     )
 

@@ -105,13 +105,7 @@ def test_every_page_is_marked(demo: Demo, chromium: Browser) -> None:
 def test_it_is_lively(demo: Demo) -> None:
     """All models and workspaces, every status, failures of several kinds, cached and reasoning tokens, first tokens."""
     tasks = demo.get("/v1/batches?limit=100")["data"]
-    assert {task["status"] for task in tasks} >= {
-        "completed",
-        "failed",
-        "expired",
-        "cancelled",
-        "in_progress",
-    }
+    assert {task["status"] for task in tasks} >= {"completed", "failed", "expired", "cancelled"}
     start = (time.time() // 86400 - 3) * 86400
     rows = demo.get(f"/v1/statistics?start={start:.0f}")["data"]
     assert len({row["model"] for row in rows}) == 6
