@@ -14,6 +14,7 @@ from dashboard.downloads import downloads
 from dashboard.drawing import Json, frame, moment_of, section
 from dashboard.filters import PREFIX, Address
 from dashboard.period import ZONES
+from dashboard.plot import SCRIPT_PATH, plotly_script
 from dashboard.reading import workspaces_of
 from dashboard.services import ConsoleServices
 from dashboard.session import sessions
@@ -41,6 +42,7 @@ class ConsoleDash(Dash):  # type: ignore[misc]
             who=who,
             workspaces=[w for w in spaces if not w.disabled],
             version=services.version,
+            plotly=PREFIX + SCRIPT_PATH,
             zone=viewer.zone_name,
             zones=sorted({*ZONES, viewer.zone_name}, key=lambda name: (name not in ZONES[:2], name)),
             requests=f"{services.limits.requests_per_file:,}",
@@ -68,6 +70,7 @@ def console(services: ConsoleServices) -> WSGIApplication:
     app.layout = _layout()
     _callbacks(app, services)
     hashes = list(app.csp_hashes())
+    plotly_script(server)
     compressed(server)
     sessions(server, services, lambda: hashes)
     downloads(server, services)

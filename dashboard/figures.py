@@ -18,8 +18,8 @@ Trace = dict[str, Any]
 FEW = 3
 FAINT = 0.4
 BAND_STRENGTHS = (0.28, 0.14)
-DIGITS, BAND_DIGITS = 6, 3
-"""Significant digits that a line is told with, and those that are enough for the edge of a band."""
+DIGITS = 6
+"""Significant digits that a line is told with."""
 EDGE = 0.5
 """Steps that are left free before the first and behind the last point."""
 
@@ -54,7 +54,7 @@ def _bar(times: Sequence[datetime], s: Series, unit: str) -> Trace:
     return {
         "type": "bar",
         **axis_of(times),
-        "y": [short(v, DIGITS) for v in s.values] if unit else list(s.values),
+        "y": [short(v) for v in s.values] if unit else list(s.values),
         "name": s.name,
         "marker": {"color": s.color},
         "hovertemplate": f"%{{y:,.6~r}}{unit}" if unit else "%{y:,}",
@@ -73,34 +73,19 @@ def lines(times: Sequence[datetime], series: Sequence[Series], theme: Theme, uni
 def bands(times: Sequence[datetime], series: Sequence[Series], theme: Theme, unit: str = "") -> Figure:
     """Percentiles: lines, and between each but the first and the one above it a band (average, p50, p95, p99).
 
-    A band is made of bars without gaps between them, so that it ends where there was no call.
+    A band is named by its two lines and worked out where it is drawn (assets/plot.js).
     """
-    filled = [
-        _band(times, low.values, high.values, faded(theme.series[0], strength))
-        for (low, high), strength in zip(pairwise(series[1:]), BAND_STRENGTHS, strict=False)
-    ]
     drawn = [_line(times, s, unit, width=2 if s.dash == "solid" else 1.2) for s in series]
-    extra = {"yaxis": _ticks(unit), "barmode": "overlay", "bargap": 0}
-    return _figure([*drawn, *filled], theme, times, extra)
-
-
-def _band(times: Sequence[datetime], low: Values, high: Values, color: str) -> Trace:
-    both = zip(low, high, strict=True)
-    return {
-        "type": "bar",
-        **axis_of(times),
-        "base": [short(v, BAND_DIGITS) for v in low],
-        "y": [None if a is None or b is None else short(b - a, BAND_DIGITS) for a, b in both],
-        "marker": {"color": color, "line": {"width": 0}},
-        "hoverinfo": "skip",
-    }
+    colors = (faded(theme.series[0], strength) for strength in BAND_STRENGTHS)
+    between = [[low, low + 1, color] for low, color in zip(range(1, len(series) - 1), colors, strict=False)]
+    return {**_figure(drawn, theme, times, {"yaxis": _ticks(unit)}), "bands": between}
 
 
 def _line(times: Sequence[datetime], s: Series, unit: str, width: float = 2) -> Trace:
     return {
         "type": "scatter",
         **axis_of(times),
-        "y": [short(v, DIGITS) for v in s.values],
+        "y": [short(v) for v in s.values],
         "name": s.name,
         **(_dots(s) if lonely(s.values) else _stroke(s, width)),
         "cliponaxis": False,
@@ -128,11 +113,11 @@ def _dots(s: Series) -> Trace:
     }
 
 
-def short(value: float | None, digits: int) -> float | None:
-    """A measure with so many significant digits: what is drawn of it, in fewer bytes."""
+def short(value: float | None) -> float | None:
+    """A measure as it is drawn: fewer bytes, and more digits than anybody reads."""
     if value is None:
         return None
-    rounded = float(f"{value:.{digits}g}")
+    rounded = float(f"{value:.{DIGITS}g}")
     return int(rounded) if rounded.is_integer() else rounded
 
 

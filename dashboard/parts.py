@@ -6,13 +6,16 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
-from dash import dcc, html
+from dash import html
 
 from dashboard import writing
 from dashboard.field import Field
 from dashboard.figures import Figure
 from dashboard.filters import Address, page_of
+from dashboard.plot import Plot
 
+TALL, LOW = 250, 220
+"""Pixels that a chart is high: one that stands alone, and one of a pair."""
 TABLE_ROWS = 100
 """Rows of a chart that are shown at once as a table."""
 Part = Any
@@ -280,7 +283,9 @@ class Chart:
     """What is said instead of a chart that would show nothing."""
 
 
-def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) -> html.Section:
+def chart(
+    drawn: Chart, address: Address, csv_href: str, *, tall: bool = False, zooms: bool = False
+) -> html.Section:
     """The chart, or with `table=key` in the address its rows; and its CSV file."""
     as_table = address.get("table") == drawn.key
     word, target = ("Chart", None) if as_table else ("Table", drawn.key)
@@ -295,23 +300,16 @@ def chart(drawn: Chart, address: Address, csv_href: str, *, tall: bool = False) 
         switch,
         saved,
     ]
-    body = _chart_table(drawn, address) if as_table else _plot(drawn, tall)
+    body = _chart_table(drawn, address) if as_table else _plot(drawn, tall, zooms)
     return html.Section(
         [html.Div(top, className="hd"), *body], className="panel chart", **{"aria-label": drawn.title}
     )
 
 
-def _plot(drawn: Chart, tall: bool) -> list[Part]:
+def _plot(drawn: Chart, tall: bool, zooms: bool) -> list[Part]:
     if drawn.blank:
         return [empty(drawn.blank)]
-    graph = dcc.Graph(
-        id={"chart": drawn.key},
-        figure=drawn.figure,
-        config={"displayModeBar": False, "displaylogo": False},
-        responsive=True,
-        className="plot",
-        style={"height": "250px" if tall else "220px"},
-    )
+    graph = Plot(figure=drawn.figure, height=TALL if tall else LOW, zooms=zooms)
     legend = [html.Span([html.I(style={"background": color}), name]) for name, color in drawn.legend]
     described = html.Div(graph, role="img", **{"aria-label": drawn.sentence})
     return [described, html.Div(legend, className="legend")]

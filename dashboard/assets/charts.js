@@ -3,18 +3,11 @@
   "use strict";
   const page = window.nightrate;
 
-  function zoomable() {
-    for (const plot of page.all("[data-zoom] .js-plotly-plot")) {
-      if (plot.dataset.follows || !plot.on) continue;
-      plot.dataset.follows = "yes";
-      plot.on("plotly_relayout", (change) => zoom(plot, change["xaxis.range[0]"], change["xaxis.range[1]"]));
-    }
-  }
   function second(moment) {
     const [day, time = ""] = String(moment).split(" ");
     return day + "T" + (time + "00:00:00".slice(time.length)).slice(0, 8);
   }
-  function zoom(plot, from, to) {
+  page.zoom = function (plot, from, to) {
     if (!from || !to) return;
     const within = plot.closest("[data-zoom]").dataset;
     const first = [second(from), within.start].sort()[1], last = [second(to), within.end].sort()[0];
@@ -24,6 +17,5 @@
     query.set("from", first);
     query.set("to", last);
     page.go(location.pathname + "?" + query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/"));
-  }
-  new MutationObserver(zoomable).observe(document.body, { childList: true, subtree: true });
+  };
 })();

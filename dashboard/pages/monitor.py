@@ -81,7 +81,7 @@ def chart(sketch: Sketch) -> Draw:
         saved = Address(f"/download/monitor/{sketch.key}.csv", query).with_(table=None, page=None)
         # What is dragged over becomes the period; it can't leave this one.
         zoom = parts.data(zoom="", start=answer["start"][:19], end=answer["end"][:19])
-        return [html.Div(parts.chart(drawn, address, saved.href), **zoom)]
+        return [html.Div(parts.chart(drawn, address, saved.href, zooms=True), **zoom)]
 
     return draw
 

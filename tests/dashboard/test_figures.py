@@ -60,7 +60,9 @@ def test_plotly_takes_what_is_made() -> None:
     """Figures are plain values; Plotly's own classes refuse what its browser side would not understand."""
     points = [point(t, calls=2, succeeded=1, failed=1, failure_rate=0.5) for t in HOURS]
     for sketch in SKETCHES:
-        go.Figure(chart_of(sketch, points, "hour", LIGHT).figure)
+        figure = chart_of(sketch, points, "hour", LIGHT).figure
+        assert all(high < len(figure["data"]) for _, high, _ in figure.pop("bands", []))
+        go.Figure(figure)
     go.Figure(cost_chart("USD", [START, HOURS[1]], {"m": [Decimal(1), Decimal(2)]}, DARK).figure)
     go.Figure(latency_chart({700: 3, 800: 1}, DARK).figure)
 
