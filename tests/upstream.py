@@ -285,8 +285,8 @@ class Connection(asyncio.Protocol):
         retry_after: str | None = None,
         content_type: str = "application/json",
     ) -> None:
+        self._free()  # first: who has the answer may ask at once how many are under way
         self.transport.write(_header(status, len(body), content_type, retry_after) + body)
-        self._free()
         if self.received:
             self.data_received(b"")
 
