@@ -9,9 +9,11 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Request, Response, redirect, render_template, request, session
+from flask.sessions import SecureCookieSessionInterface
 
 from dashboard.services import ConsoleServices
 from metering.access import Access
@@ -21,10 +23,14 @@ PREFIX = "/console"
 LIFETIME = timedelta(days=7)
 OPEN_PATHS = ("/login", "/assets/", "/favicon.ico", "/_favicon.ico")
 """What is served without a session."""
+CUSTOMER_BITS = 64
 
 
 class LoginLimit:
-    """Counts failed logins of each address: ten within five minutes, then it has to wait."""
+    """Counts failed logins of each address: ten within five minutes, then it has to wait.
+
+    A login that succeeds takes nothing back: who has one key could guess others between two uses of it.
+    """
 
     attempts = 10
     window = timedelta(minutes=5)
@@ -51,11 +57,6 @@ class LoginLimit:
             while len(self._failures) > self.addresses:
                 self._failures.popitem(last=False)
 
-    def succeeded(self, address: str) -> None:
-        """Forgets an address's failures."""
-        with self._lock:
-            self._failures.pop(address, None)
-
     def _now(self) -> float:
         return self._clock().timestamp()
 
@@ -64,6 +65,28 @@ class LoginLimit:
         while failures and failures[0] <= self._now() - self.window.total_seconds():
             failures.popleft()
         return failures
+
+
+def caller_of(asked: Request) -> str:
+    """Whose attempts are counted together: an address, of IPv6 the network that one customer has.
+
+    Behind a proxy of `server.trusted_proxies` it is still the browser's.
+    """
+    try:
+        address = ip_address(asked.remote_addr or "")
+    except ValueError:
+        return asked.remote_addr or ""
+    if isinstance(address, IPv4Address) or address.ipv4_mapped:
+        return str(address)
+    return str(IPv6Network((address, CUSTOMER_BITS), strict=False))
+
+
+class Cookies(SecureCookieSessionInterface):
+    """The session cookie, which is for TLS alone wherever the browser came by TLS."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Whether this answer's cookie is `Secure`."""
+        return super().get_cookie_secure(app) or request.is_secure
 
 
 def same_origin(asked: Request) -> bool:
@@ -86,6 +109,7 @@ def current_access() -> Access:
 def sessions(server: Flask, services: ConsoleServices, script_hashes: Callable[[], list[str]]) -> None:
     """Puts login, logout, the check of every request and the security headers on the console's server."""
     server.secret_key = services.session_secret
+    server.session_interface = Cookies()
     server.config.update(
         SESSION_COOKIE_NAME="nightrate_session",
         SESSION_COOKIE_PATH=PREFIX,
@@ -122,7 +146,7 @@ def _may_go_on(services: ConsoleServices) -> bool:
 
 
 def _take_token(services: ConsoleServices, limit: LoginLimit) -> Response | tuple[str, int]:
-    address = request.remote_addr or ""
+    address = caller_of(request)
     if limit.wait_seconds(address):
         return _too_many(limit.wait_seconds(address))
     access = services.redeem_login_token(request.args["token"])
@@ -143,7 +167,7 @@ def _login_page(services: ConsoleServices) -> Response | str:
 
 
 def _sign_in(services: ConsoleServices, limit: LoginLimit) -> Response | tuple[str, int]:
-    address = request.remote_addr or ""
+    address = caller_of(request)
     if wait := limit.wait_seconds(address):
         return _too_many(wait)
     access = services.authenticate(request.form.get("api_key", "").strip())
@@ -152,7 +176,6 @@ def _sign_in(services: ConsoleServices, limit: LoginLimit) -> Response | tuple[s
         limit.failed(address)
         error = "This API key is not known, or was revoked. Check that all of it was copied."
         return render_template("login.html", error=error, next=target), 401
-    limit.succeeded(address)
     _begin(access)
     # One slash only: "//host" would lead to another host.
     safe = target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/"

@@ -11,8 +11,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -133,6 +134,7 @@ def _run(app: object, services: Services, listening: socket.socket) -> int:
         log_config=None,
         access_log=False,  # the gate logs paths; queries can hold a login token
         server_header=False,
+        forwarded_allow_ips=list(_written(server_options.trusted_proxies)),
         timeout_graceful_shutdown=server_options.stop_seconds,
     )
     url = server_options.public_url or _url(listening)
@@ -144,6 +146,14 @@ def _run(app: object, services: Services, listening: socket.socket) -> int:
     server = Server(config, on_started=started, on_stop=services.engine.stop)
     server.run([listening])
     return STOPPED if server.started else FAILED
+
+
+def _written(networks: Iterable[IPv4Network | IPv6Network]) -> Iterator[str]:
+    """Each network, those of IPv4 also as a socket of both families writes them."""
+    for network in networks:
+        yield str(network)
+        if network.version == 4:
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _tune() -> None:

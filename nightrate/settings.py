@@ -48,6 +48,10 @@ class ServerOptions(Options):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: Url | None = None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
     metrics_token_env: str | None = Field(default=None, min_length=1)
     login_link_seconds: int = Field(default=900, ge=1)
     request_threads: int = Field(default=40, ge=1, le=1000)

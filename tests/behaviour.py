@@ -2,7 +2,7 @@
 
 "Say hello @status=500 @times=2" answers 500 twice and then as usual. The words:
 
-@status=N        that status with an OpenAI-shaped error; @retry_after=S adds the header
+@status=N        that status with an OpenAI-shaped error; @retry_after=S adds the header, @says the prompt
 @times=N         misbehave for the first N asks of this prompt only
 @latency=S       wait before the answer, in seconds (kept after @times too)
 @hang            never answer                     @reset    close without an answer (RST)
@@ -54,6 +54,8 @@ class Behaviour:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     thinking: bool = False
+    says: bool = False
+    """The prompt is the error's message and code."""
     usage: str = "ok"
     answer: str | None = None
 
@@ -89,8 +91,8 @@ def _word(name: str, value: str) -> dict[str, Any]:
         return {"kind": name, "size": int(value or 0)}
     if name in NUMBERS:
         return {NUMBERS[name]: int(value)}
-    if name == "thinking":
-        return {"thinking": True}
+    if name in ("thinking", "says"):
+        return {name: True}
     if name in ("latency", "pace"):
         return {name: float(value)}
     if name in {field.name for field in fields(Behaviour)}:

@@ -199,7 +199,8 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if not 200 <= how.status < 300:
-            self._send(how.status, _dumps(_error(how.status)), retry_after=how.retry_after)
+            said = seen.prompt if how.says else None
+            self._send(how.status, _dumps(_error(how.status, said)), retry_after=how.retry_after)
         elif how.kind in ("ok", "huge", "whole"):
             self._good(seen, how)
         else:
@@ -332,8 +333,9 @@ def _header(
     return head.encode()
 
 
-def _error(status: int) -> dict[str, Any]:
-    return {"error": {"message": f"scripted {status}", "type": "scripted", "param": None, "code": None}}
+def _error(status: int, said: str | None = None) -> dict[str, Any]:
+    message = said or f"scripted {status}"
+    return {"error": {"message": message, "type": "scripted", "param": None, "code": said}}
 
 
 def _dumps(value: Any) -> bytes:
