@@ -114,7 +114,7 @@ class Batches:
         `Conflict` tells why it can't be; the same idempotency key gives the same task again.
         """
         check_key(idempotency_key)
-        with self._store.reading() as reader:
+        with self._store.reading(snapshot=False) as reader:
             before = self._read(reader, task_id, access.visible(workspace_id))
         task = self._retries.retry(access, before, idempotency_key)
         self._on_change(task.id)
@@ -124,7 +124,7 @@ class Batches:
 
     def get(self, access: Access, task_id: str, workspace_id: str | None = None) -> Task:
         """A task that the caller may see."""
-        with self._store.reading() as reader:
+        with self._store.reading(snapshot=False) as reader:
             return self._read(reader, task_id, access.visible(workspace_id))
 
     def list(self, access: Access, asked: TaskFilter) -> Page[Task]:

@@ -42,7 +42,7 @@ STOPPED, FAILED, WRONG_SETTINGS = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
 _OBJECTS_BEFORE_COLLECTION = 50_000
-_SWITCH_SECONDS = 0.001
+_SWITCH_SECONDS = 0.0002
 log = logging.getLogger("nightrate.serve")
 
 
@@ -160,8 +160,9 @@ def _tune() -> None:
     """Sets what Python leaves to its host (docs/performance.md).
 
     What was made at start lives as long as the service: a collector that walks through it each time takes
-    a tenth of dispatch's time. And a web request changes threads some eight times; while dispatch runs flat
-    out, each change waits for one such interval, of which the usual 5 ms add up to 40.
+    a tenth of dispatch's time. And a web request gives Python's lock away some ten times, to other threads and at
+    each step of DuckDB's; while dispatch runs flat out, each waits for one such interval to get it back, of which
+    the usual 5 ms add up to 50.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()

@@ -13,7 +13,7 @@ from metering.pages import Page
 T = TypeVar("T")
 
 
-def _caller(request: Request) -> Access:
+async def _caller(request: Request) -> Access:  # else it would be called in a thread of the pool
     access: Access = request.state.access
     return access
 
