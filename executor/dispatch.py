@@ -232,8 +232,8 @@ class Dispatcher:
         """Concludes from an attempt, or has it judged by a probe; True if its request goes on."""
         lane, run, verdict = attempt.lane, attempt.run, attempt.verdict
         if verdict.kind == "success":
-            lane.succeeded(attempt.ended)
-        if verdict.doubtful and not attempt.cleared:
+            lane.succeeded(attempt.begun, attempt.ended)
+        if verdict.doubtful:
             if not run.stopped:
                 run.doubted.add(attempt.request)
                 self._probers[lane].doubt(attempt)

@@ -52,7 +52,7 @@ class Engine:
         self._dispatcher = Dispatcher(lanes, self._recorder, parts.options, parts.instruments, parts.clock)
         self._threads = ThreadPoolExecutor(_DISK_THREADS, "engine-disk")
         self._storage = StorageGate(
-            lambda: check_storage(parts.store, parts.data_dir), self._threads, self._resume
+            lambda: check_storage(parts.store, parts.data_dir), self._threads, self._sound_again
         )
         self._tools = tools_of(parts, self._dispatcher, self._recorder, self._threads, self)
         self.view = LiveView(parts.store, self._recorder, lanes, self._lives, self._speeds, parts.clock)
@@ -195,7 +195,13 @@ class Engine:
     def _pause(self, error: object) -> None:
         """No attempt starts until the storage takes writes: its answer could not be kept."""
         self._dispatcher.paused = True
+        self.view.storage_failed_since = self.view.storage_failed_since or self._parts.clock()
         self._storage.close(error)
+
+    def _sound_again(self) -> None:
+        """The storage takes writes again."""
+        self.view.storage_failed_since = None
+        self._resume()
 
     def _resume(self) -> None:
         if not (self._stopping.is_set() or self._storage.reason or self.view.disk_full_since):

@@ -29,6 +29,8 @@ class Lane:
     """The beginning of an outage; none while it is up."""
     last_success: float = float("-inf")
     """Monotonic moment of the last successful answer."""
+    last_success_begun: float = float("-inf")
+    """Monotonic moment at which the latest request was sent of those that succeeded."""
     last_trial: float = float("-inf")
     """Monotonic moment at which a request was last sent in spite of an outage."""
 
@@ -68,9 +70,11 @@ class Lane:
         if self.quota is not None:
             self.quota.ended(now)
 
-    def succeeded(self, now: float) -> None:
+    def succeeded(self, begun: float, ended: float) -> None:
         """A request succeeded: that proves more than a probe."""
-        self.last_success = now
+        self.last_success = ended
+        if begun > self.last_success_begun:
+            self.last_success_begun = begun
         self.down_since = None
 
     def learn(self, attempt: "Attempt") -> None:
@@ -113,8 +117,8 @@ class Attempt(msgspec.Struct, eq=False):
 
     @property
     def cleared(self) -> bool:
-        """Whether a success since it began proves that its failure was not the upstream's.
+        """Whether a request that was sent after it ended has succeeded: then its failure was not the upstream's.
 
-        Not so for a refused key, which may have expired since that success: only a probe tells.
+        One that was sent before proves nothing: it may have been answered just before an outage.
         """
-        return not self.refused and self.lane.last_success >= self.begun
+        return self.lane.last_success_begun >= self.ended

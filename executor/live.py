@@ -105,6 +105,9 @@ class LiveView:
         self._speeds = speeds
         self._clock = clock
         self.disk_full_since: datetime | None = None
+        """Since when dispatch pauses because there is little room; none while there is enough."""
+        self.storage_failed_since: datetime | None = None
+        """Since when nothing can be made durable; none while it can."""
 
     def runs(self) -> list[TaskRun]:
         """The tasks that are executed now."""
@@ -136,23 +139,37 @@ class LiveView:
 
     def _waiting(self, life: TaskLife) -> Waiting | None:
         run = life.run
-        if run is None or run.attempts or not run.pending:
+        if self.storage_failed_since is not None and not (run and run.attempts):
+            return Waiting("disk", self.storage_failed_since)
+        if run is None or run.uncommitted >= run.remaining:
             return life.waiting
-        if self.disk_full_since is not None:
-            return Waiting("disk", self.disk_full_since)
+        return self._held_up(run) or (life.waiting if run.attempts else self._idle(run) or life.waiting)
+
+    def _held_up(self, run: TaskRun) -> Waiting | None:
+        """What keeps a task from getting on, though it may still have requests under way."""
         lanes = self._lanes[run.model.name]
         outages = [(lane.down_since, lane.label) for lane in lanes if lane.down_since]
         if len(outages) == len(lanes):
             return Waiting("outage", *max(outages))
-        quiet_since = run.quiet_since or self._clock()
+        since = run.pushed_back_since
+        if since is None or since < max(lane.last_success for lane in lanes):
+            return None
+        seconds = time.monotonic() - since
+        return Waiting("rate_limit", self._ago(seconds)) if seconds >= _QUEUED_SECONDS else None
+
+    def _idle(self, run: TaskRun) -> Waiting | None:
+        """Why nothing of a task is under way."""
+        if self.disk_full_since is not None:
+            return Waiting("disk", self.disk_full_since)
+        now, quiet_since = time.monotonic(), run.quiet_since or self._clock()
         if (pushed_back := run.pushed_back_since) is not None:
-            seconds = time.monotonic() - pushed_back
-            return Waiting("rate_limit", min(quiet_since, self._clock() - timedelta(seconds=seconds)))
-        if any(lane.held_at(time.monotonic()) for lane in lanes):
+            return Waiting("rate_limit", min(quiet_since, self._ago(now - pushed_back)))
+        if any(lane.held_at(now) for lane in self._lanes[run.model.name]):
             return Waiting("rate_limit", quiet_since)
-        if self._clock() - quiet_since < timedelta(seconds=_QUEUED_SECONDS):
-            return life.waiting
-        return Waiting("queue", quiet_since)
+        return None if quiet_since > self._ago(_QUEUED_SECONDS) else Waiting("queue", quiet_since)
+
+    def _ago(self, seconds: float) -> datetime:
+        return self._clock() - timedelta(seconds=seconds)
 
     # -- for /metrics ------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class ExecutorOptions(Options):
     backoff_first_seconds: float = Field(default=1, gt=0, le=1)
     backoff_longest_seconds: float = Field(default=30, gt=0, le=30)
     pushback_patience_seconds: float = Field(default=3600, ge=0)
-    probe_timeout_seconds: float = Field(default=10, gt=0)
+    probe_timeout_seconds: float = Field(default=5, gt=0)
     probe_interval_seconds: float = Field(default=5, gt=0, le=5)
     outage_trial_seconds: float = Field(default=60, gt=0, le=60)
     retry_after_longest_seconds: float = Field(default=600, gt=0)

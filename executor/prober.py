@@ -1,8 +1,9 @@
 """Tells an outage from a bad request (SPEC §4, Retry and Outage).
 
-A failed attempt may be its request's fault or the upstream's. Before it counts, a probe that began
-after it must find the upstream healthy: `GET {upstream}/models`, one at a time and shared by all. A probe
-that fails begins an outage, which is over with the next healthy one; attempts of an outage count nothing.
+A failed attempt may be its request's fault or the upstream's. Before it counts, something that was sent after
+it ended must be answered: a probe (`GET {upstream}/models`, one at a time and shared by all) or another
+request. What was sent before proves nothing: it may have been answered just before the upstream failed.
+A probe that fails begins an outage, which is over with the next healthy one; attempts of an outage count nothing.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from executor.options import ExecutorOptions
 from metering.clock import Clock
 
 log = logging.getLogger("nightrate.prober")
+
+APART_SECONDS, DOUBTFUL_SECONDS = 0.05, 0.25
+"""Between two probes of an upstream that is up, and where its requests and its probes contradict each other."""
 
 
 class Prober:
@@ -35,7 +39,10 @@ class Prober:
         self._settle = settle
         self._changed = changed
         self._doubted: list[Attempt] = []
-        self._asked = False
+        """Ended since the last probe began."""
+        self._excused: list[Attempt] = []
+        """A probe failed after them: only a later request's success shows that they were at fault."""
+        self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def doubt(self, attempt: Attempt) -> None:
@@ -48,7 +55,7 @@ class Prober:
 
     def ask(self) -> None:
         """Wants a probe."""
-        self._asked = True
+        self._asked.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
@@ -59,29 +66,62 @@ class Prober:
 
     async def _watch(self) -> None:
         try:
-            while self._asked or self._doubted or not self._lane.up:
-                self._asked = False
-                await self._probe()
+            while self._asked.is_set() or self._doubted or self._excused or not self._lane.up:
+                self._asked.clear()
+                begun = time.monotonic()
+                await self._probe(begun)
                 self._changed()
-                if not self._lane.up:
-                    await asyncio.sleep(self._options.probe_interval_seconds)
+                await self._pause(begun)
+                self._condemn_cleared()
         finally:
             self._task = None
 
-    async def _probe(self) -> None:
-        begun = time.monotonic()
-        status = await self._lane.upstream.probe(self._options.probe_timeout_seconds)
-        judged = [attempt for attempt in self._doubted if attempt.ended <= begun]
-        self._doubted = [attempt for attempt in self._doubted if attempt.ended > begun]
-        refused = any(attempt.refused for attempt in judged)
-        healthy = self._healthy(status, refused) or (not refused and self._lane.last_success >= begun)
-        self._turn(healthy, status)
-        for attempt in judged:
-            self._settle(attempt, healthy or attempt.cleared)
-        if not healthy:
-            rest, self._doubted = self._doubted, []
-            for attempt in rest:
-                self._settle(attempt, False)
+    async def _pause(self, begun: float) -> None:
+        """Probes begin no further apart than asked for, at once if one is wanted, but never without a break."""
+        await asyncio.sleep(APART_SECONDS)
+        wanted = DOUBTFUL_SECONDS if self._lane.up else self._options.probe_interval_seconds
+        if self._lane.up and not self._excused:
+            return
+        try:
+            async with asyncio.timeout(max(0.0, begun + wanted - time.monotonic())):
+                await self._asked.wait()
+        except TimeoutError:
+            return
+
+    async def _probe(self, begun: float) -> None:
+        lane = self._lane
+        status = await lane.upstream.probe(self._options.probe_timeout_seconds)
+        self._condemn_cleared()
+        before = [attempt for attempt in self._doubted if attempt.ended <= begun]
+        during = [attempt for attempt in self._doubted if attempt.ended > begun]
+        refused = any(attempt.refused for attempt in self._doubted + self._excused)
+        if self._healthy(status, refused):
+            at_fault, self._doubted = (before, during) if lane.up else ([], [])
+            excused, self._excused = self._excused + ([] if lane.up else before + during), []
+            self._settle_all(at_fault, True)
+            self._settle_all(excused, False)
+            self._turn(True, status)
+        elif lane.last_success >= begun and not refused:
+            # Requests are answered: it has no such route, or begins to fail just now.
+            self._excused, self._doubted = self._excused + before, during
+        else:
+            self._excused, self._doubted = self._excused + before + during, []
+            self._turn(False, status)
+            if lane.limit.in_flight == 0:  # nothing is left that could tell better
+                excused, self._excused = self._excused, []
+                self._settle_all(excused, False)
+
+    def _condemn_cleared(self) -> None:
+        """Another request was sent later and succeeded: these have failed by themselves."""
+        doubted = self._doubted + self._excused
+        if any(attempt.cleared for attempt in doubted):
+            self._doubted = [attempt for attempt in self._doubted if not attempt.cleared]
+            self._excused = [attempt for attempt in self._excused if not attempt.cleared]
+            self._settle_all([attempt for attempt in doubted if attempt.cleared], True)
+
+    def _settle_all(self, attempts: list[Attempt], own_fault: bool) -> None:
+        for attempt in attempts:
+            self._settle(attempt, own_fault)
 
     def _healthy(self, status: int | None, refused: bool) -> bool:
         if status is None or status >= 500:

@@ -17,6 +17,8 @@ FAST = ExecutorOptions(
     probe_interval_seconds=0.1,
     probe_timeout_seconds=0.3,
     max_attempts=3,
+    cancel_grace_seconds=0.2,
+    shutdown_grace_seconds=0.2,
 )
 
 
@@ -40,15 +42,20 @@ def waiting(rig: Rig, task_id: str) -> tuple[str, str | None] | None:
 def test_an_outage_fails_no_request_and_uses_up_no_attempt(
     tmp_path: Path, upstream: Upstream, kind: str
 ) -> None:
-    """While an upstream is gone its tasks wait and say so; work resumes when it is back."""
+    """While an upstream is gone its tasks wait and say so; work resumes when it is back.
+
+    With one attempt allowed, each that is used up would fail its request, those among them that were under
+    way when it began, while shorter ones still succeeded.
+    """
     behaviour = {
         "hangs": Behaviour(kind="hang"),
         "answers 500": Behaviour(status=500),
         "cuts off": Behaviour(kind="cut"),
         "refuses the key": Behaviour(status=401),
     }.get(kind)
-    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
-        task_id = rig.submit([f"{n}" for n in range(600)])
+    options = FAST.model_copy(update={"max_attempts": 1})
+    with Rig(tmp_path, [model(upstream)], options=options) as rig:
+        task_id = rig.submit([f"{n} @latency={0.02 + n % 7 * 0.04:.2f}" for n in range(300)])
         rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 50)
         if behaviour is None:
             upstream.stop()
@@ -63,7 +70,7 @@ def test_an_outage_fails_no_request_and_uses_up_no_attempt(
         upstream.models_status, upstream.rule = 200, None
         back = time.monotonic()
         task = rig.wait(task_id)
-        assert (task.completed, task.failed) == (600, 0)
+        assert (task.completed, task.failed) == (300, 0)
         assert rig.engine.view.upstreams_up()["m", upstream.url] == 1
         assert time.monotonic() - back < 20
 
@@ -111,6 +118,48 @@ def test_pushback_to_all_is_a_rate_limit_with_the_upstream_up(tmp_path: Path, up
         assert rig.engine.view.upstreams_up()["m", upstream.url] == 1
         assert rig.wait(task_id).completed == 2
         assert rig.rows("SELECT min(rate_limited_attempts) >= 3 FROM request_events") == [(True,)]
+
+
+def test_an_outage_is_told_while_requests_hang_in_it(tmp_path: Path, upstream: Upstream) -> None:
+    """What is still under way at a dead upstream doesn't hide why nothing moves."""
+    with Rig(tmp_path, [model(upstream).model_copy(update={"timeout_seconds": 60})], options=FAST) as rig:
+        task_id = rig.submit([*(f"{n} @hang" for n in range(4)), *(f"{n} @latency=0.2" for n in range(40))])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed > 0)
+        upstream.models_status, upstream.rule = 500, lambda _: Behaviour(status=500)
+        rig.until(lambda: waiting(rig, task_id), lambda w: w == ("outage", upstream.url))
+        time.sleep(0.5)
+        assert waiting(rig, task_id) == ("outage", upstream.url)
+        assert upstream.in_flight == 4
+        rig.cancel(task_id)
+
+
+def test_pushback_to_all_is_told_while_more_is_tried(tmp_path: Path, upstream: Upstream) -> None:
+    """A large task goes on to ask, and is pushed back each time: that is no progress."""
+    upstream.rule = lambda _: Behaviour(status=429, latency=0.1)
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task_id = rig.submit([f"{n}" for n in range(300)])
+        rig.until(lambda: waiting(rig, task_id), lambda w: w is not None and w[0] == "rate_limit")
+        told = []
+        for _ in range(100):
+            told.append(waiting(rig, task_id))
+            time.sleep(0.01)
+        assert set(told) == {("rate_limit", None)}
+        upstream.rule = None
+        rig.until(lambda: waiting(rig, task_id), lambda w: w is None)
+        rig.wait(task_id)
+
+
+@pytest.mark.parametrize(("broken", "poison"), [(500, "@status=500"), (403, "@status=403")])
+def test_a_broken_models_route_is_no_outage_while_requests_succeed(
+    tmp_path: Path, upstream: Upstream, broken: int, poison: str
+) -> None:
+    """A poisonous request among good ones ends with its error, and the good ones don't wait for it."""
+    upstream.models_status = broken
+    with Rig(tmp_path, [model(upstream)], options=FAST.model_copy(update={"max_attempts": 2})) as rig:
+        task_id = rig.submit([poison, *(f"{n} @latency={0.01 + n % 5 * 0.02:.2f}" for n in range(600))])
+        rig.until(lambda: rig.task(task_id), lambda task: task.failed == 1)
+        task = rig.wait(task_id)
+        assert (task.completed, task.failed) == (600, 1)
 
 
 def test_a_broken_models_route_does_not_stop_everything(tmp_path: Path, upstream: Upstream) -> None:
