@@ -47,7 +47,7 @@ class Sketch:
 
 
 _PERCENTILES = (
-    ("avg", "average", 4, "dot"),
+    ("avg", "average", 4, "dashdot"),
     ("p50", "p50", 0, "solid"),
     ("p95", "p95", 2, "dash"),
     ("p99", "p99", 3, "dot"),
@@ -137,7 +137,7 @@ def chart_of(sketch: Sketch, points: Sequence[Json], precision: str, theme: Them
         note=f"{sketch.note}, per {precision}".removeprefix(", "),
         sentence=sentence(sketch.title, series, times, sketch.unit),
         figure=draw(times, series, theme, sketch.unit),
-        legend=tuple((s.name, s.color) for s in series),
+        legend=tuple((s.name, s.color, "" if sketch.bars else s.dash) for s in series),
         columns=("Time", *[field for field, *_ in sketch.lines]),
         blank="" if any(v for s in series for v in s.values) else sketch.blank,
         rows=tuple(
@@ -181,7 +181,7 @@ def cost_chart(
         note=f"{currency}, by model, by the end of the task",
         sentence=sentence(f"Cost per day in {currency}", series, days, ""),
         figure=figures.stacked_bars(days, series, theme),
-        legend=tuple((s.name, s.color) for s in series),
+        legend=tuple((s.name, s.color, "") for s in series),
         columns=("Day", *columns),
         rows=tuple(
             (f"{day:%Y-%m-%d}", *[writing.exact(values[i]) for values in columns.values()])

@@ -6,7 +6,7 @@ a second for a page of charts. A test lets Plotly check what is made here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,14 @@ DIGITS = 6
 """Significant digits that a line is told with."""
 EDGE = 0.5
 """Steps that are left free before the first and behind the last point."""
+DAY = timedelta(days=1)
+MOST_TICKS = 6
+TICK_STEPS = (
+    *(timedelta(minutes=n) for n in (1, 2, 5, 10, 15, 30)),
+    *(timedelta(hours=n) for n in (1, 2, 3, 6, 12)),
+    *(timedelta(days=n) for n in (1, 2, 3, 5, 7, 14)),
+)
+"""Round distances between the times that are written below a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,7 @@ def stacked_bars(times: Sequence[datetime], series: Sequence[Series], theme: The
     """Counts by time, one on top of the other; times are written in their own zone."""
     bars = [_bar(times, s, unit) for s in series]
     # An amount is never abbreviated: 0.00015, not 150µ.
-    ticks = (
-        {"exponentformat": "none", "separatethousands": True}
-        if any(s.exact for s in series)
-        else _ticks(unit)
-    )
+    ticks = {"exponentformat": "none"} if any(s.exact for s in series) else _ticks(unit)
     return _figure(bars, theme, times, {"barmode": "stack", "yaxis": ticks})
 
 
@@ -180,4 +184,18 @@ def _span(times: Sequence[datetime]) -> dict[str, Any]:
         return {}
     local = [t.replace(tzinfo=None) for t in times]
     room = (local[1] - local[0]) * EDGE
-    return {"range": [(local[0] - room).isoformat(), (local[-1] + room).isoformat()]}
+    first, last = local[0] - room, local[-1] + room
+    told = "%-d %b %Y" if local[1] - local[0] >= DAY else "%-d %b %Y, %H:%M"
+    return {"range": [first.isoformat(), last.isoformat()], "hoverformat": told, **_times(first, last)}
+
+
+def _times(first: datetime, last: datetime) -> dict[str, Any]:
+    """Which times are written below a chart: the same below all of a period, counted from midnight."""
+    step = next((s for s in TICK_STEPS if (last - first) / s <= MOST_TICKS), TICK_STEPS[-1])
+    whole = step >= DAY
+    return {
+        "tick0": f"{first + DAY if whole else first:%Y-%m-%d}",
+        "dtick": step.total_seconds() * 1000,
+        # The second line, the day, is written where it is another one.
+        "tickformat": "%-d %b" if whole else "%H:%M\n%-d %b",
+    }

@@ -23,7 +23,7 @@ PRESETS = (
 )
 PRECISIONS = ("minute", "hour", "day")
 MOST_PAGES = 1_000_000
-SHORT = timedelta(hours=6)
+SHORT, LONG = timedelta(hours=6), timedelta(days=7)
 _RELATIVE = re.compile(r"now(?:-([0-9]{1,6})([smhdw]))?")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -199,19 +199,25 @@ class BillingView:
 
 
 def default_precision(start: str, end: str = "") -> str:
-    """The precision that suits a period: minutes up to six hours back or between two dates, else hours."""
-    found = _RELATIVE.fullmatch(start)
-    if found is None:
-        return "minute" if _span(start, end) <= SHORT else "hour"
-    hourly = found[2] == "h" and int(found[1] or 0) <= 6
-    return "minute" if hourly or found[2] in ("m", "s") else "hour"
+    """The precision that suits a period: minutes up to six hours, days beyond a week, else hours."""
+    span = _span(start, end)
+    if span is None:  # one end is relative and the other is not
+        return "hour"
+    return "minute" if span <= SHORT else "day" if span > LONG else "hour"
 
 
-def _span(start: str, end: str) -> timedelta:
+def _span(start: str, end: str) -> timedelta | None:
+    relative, until_now = _RELATIVE.fullmatch(start), end in ("", "now")
+    if relative:
+        return _back(relative) if until_now else None
     try:
         return datetime.fromisoformat(end) - datetime.fromisoformat(start)
-    except (ValueError, TypeError):  # one is relative, or only one has an offset
-        return timedelta.max
+    except (ValueError, TypeError):  # only one has an offset
+        return None
+
+
+def _back(relative: re.Match[str]) -> timedelta:
+    return timedelta(**{_UNITS[relative[2]]: int(relative[1])}) if relative[1] else timedelta()
 
 
 def moment_of(text: str, now: datetime, zone: ZoneInfo, name: str) -> datetime:
@@ -219,8 +225,7 @@ def moment_of(text: str, now: datetime, zone: ZoneInfo, name: str) -> datetime:
     found = _RELATIVE.fullmatch(text)
     try:
         if found:
-            back = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found[1] else timedelta()
-            return (now - back).replace(microsecond=0)
+            return (now - _back(found)).replace(microsecond=0)
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.replace(tzinfo=zone)
     except (ValueError, OverflowError):

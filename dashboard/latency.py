@@ -46,7 +46,7 @@ def latency_chart(durations: Counts, theme: Theme) -> Chart:
         note="succeeded calls",
         sentence=f"Call duration of succeeded calls: {summary(durations)}.",
         figure=figures.columns(labels, [n for *_, n in columns], theme.series[0], theme),
-        legend=((summary(durations), theme.series[0]),),
+        legend=((summary(durations), theme.series[0], ""),),
         columns=("From ms", "To ms", "Calls"),
         rows=tuple((f"{a:g}", f"{b:g}", str(n)) for a, b, n in columns),
         blank="" if columns else "No call succeeded",

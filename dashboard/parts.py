@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,8 @@ from dashboard.plot import Plot
 
 TALL, LOW = 250, 220
 """Pixels that a chart is high: one that stands alone, and one of a pair."""
+LONG_FIGURE = 12
+"""Characters."""
 TABLE_ROWS = 100
 """Rows of a chart that are shown at once as a table."""
 Part = Any
@@ -126,6 +129,11 @@ def card(label: str, metric: str, value: Any, shown: Part, note: Part = "", **mo
     return html.Div([html.Div(label, className="k"), figure, html.Div(note, className="d")], className="card")
 
 
+def facts(*told: str) -> str:
+    """Several facts in a line, which breaks between them only."""
+    return " · ".join(fact.replace(" ", "\u00a0") for fact in told).replace(" ·", "\u00a0·")
+
+
 def money_card(label: str, metric: str, value: Any, currency: str | None, note: Part = "") -> html.Div:
     """A card of an amount: its currency small before it, and both on one line."""
     code = [html.Span(currency, className="cur"), " "] if currency else []
@@ -225,7 +233,7 @@ def _title(column: Column, address: Address | None) -> html.Th:
         return html.Th(column.title, scope="col", className=classes)
     now = address.get("sort")
     down = now == f"-{column.sort}"
-    mark = " ↓" if down else " ↑" if now == column.sort else ""
+    mark = "\u00a0↓" if down else "\u00a0↑" if now == column.sort else ""
     order = {"aria-sort": "descending" if down else "ascending"} if mark else {}
     order_by = {"sort": column.sort if down else f"-{column.sort}", "page": None}
     return html.Th(turn(column.title + mark, address, order_by, ""), scope="col", className=classes, **order)
@@ -275,8 +283,8 @@ class Chart:
     note: str
     sentence: str
     figure: Figure
-    legend: tuple[tuple[str, str], ...]
-    """(name, colour)."""
+    legend: tuple[tuple[str, str, str], ...]
+    """(name, colour, a line's dash; bars have none)."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     blank: str = ""
@@ -302,7 +310,9 @@ def chart(
     ]
     body = _chart_table(drawn, address) if as_table else _plot(drawn, tall, zooms)
     return html.Section(
-        [html.Div(top, className="hd"), *body], className="panel chart", **{"aria-label": drawn.title}
+        [html.Div(top, className="hd"), *body],
+        className="panel chart as-table" if as_table else "panel chart",
+        **{"aria-label": drawn.title},
     )
 
 
@@ -310,7 +320,10 @@ def _plot(drawn: Chart, tall: bool, zooms: bool) -> list[Part]:
     if drawn.blank:
         return [empty(drawn.blank)]
     graph = Plot(figure=drawn.figure, height=TALL if tall else LOW, zooms=zooms)
-    legend = [html.Span([html.I(style={"background": color}), name]) for name, color in drawn.legend]
+    legend = [
+        html.Span([html.I(className=dash, style={"color": color}), name])
+        for name, color, dash in drawn.legend
+    ]
     described = html.Div(graph, role="img", **{"aria-label": drawn.sentence})
     return [described, html.Div(legend, className="legend")]
 
@@ -320,10 +333,29 @@ def _chart_table(drawn: Chart, address: Address) -> list[Part]:
     first = (number - 1) * TABLE_ROWS
     shown, total = drawn.rows[first : first + TABLE_ROWS], len(drawn.rows)
     columns = [Column(drawn.columns[0]), *[Column(name, number=True) for name in drawn.columns[1:]]]
-    rows = [html.Tr([html.Td(v, className="n" if i else None) for i, v in enumerate(r)]) for r in shown]
+    rows = [html.Tr([_place(r[0]), *map(_value, r[1:])]) for r in shown]
     body = [table(drawn.title, columns, rows)]
     if total > TABLE_ROWS:
         places = f"{writing.count(first + 1)}–{writing.count(first + len(shown))} of {writing.count(total)}"
         more = first + len(shown) < total
         body.append(pages(f"Pages of {drawn.title}", places, address, number, more=more))
     return body
+
+
+def _place(text: str) -> html.Td:
+    """Where a row stands: a time as it is written elsewhere, or what else the chart has below it."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return html.Td(text)
+    day = f"{at.day} {at:%b %Y}"
+    return html.Td(f"{day}, {at:%H:%M}" if "T" in text else day, **data(value=text))
+
+
+def _value(text: str) -> html.Td:
+    """A figure, of a long one as many digits as are read; all are in `data-value` and in the CSV file."""
+    try:
+        shown = f"{Decimal(text):,}" if len(text) <= LONG_FIGURE else f"{Decimal(text):,.6g}"
+    except InvalidOperation:
+        shown = text or writing.NONE
+    return html.Td(shown, className="n", title=text if len(text) > LONG_FIGURE else None, **data(value=text))

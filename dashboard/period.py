@@ -1,5 +1,7 @@
 """The filter of a period: presets that stay relative, two ends to the second within the window, and a zone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -77,6 +79,28 @@ def told(viewer: Viewer, view: PeriodView, compared: bool) -> html.P:
     text = f"{writing.moment(start, zone)} – {writing.moment(end, zone)} ({zone.key})"
     before = f", compared with the {span(end - start)} before" if compared else ""
     return html.P(text + before, className="note period")
+
+
+@contextmanager
+def in_words(services: ConsoleServices, viewer: Viewer, view: PeriodView) -> Iterator[None]:
+    """Says of a period that can't be shown what can, in the words and the zone of the filters."""
+    try:
+        yield
+    except InvalidParameter as fault:
+        if fault.param not in ("start", "end"):
+            raise
+        zone, days = viewer.zone(view.zone), services.statistics_options.window_days
+        opens, (start, _) = window_opens(viewer.now, zone, days), view.bounds(viewer.now, zone)
+        what = (
+            "ends before it begins"
+            if fault.param == "end"
+            else f"begins more than {days} days ago"
+            if start < opens
+            else "begins in the future"
+        )
+        allowed = f"{writing.moment(opens, zone)} to now, {writing.moment(viewer.now, zone)} ({zone.key})"
+        message = f"The period {what}. The allowed range is from {allowed}."
+        raise InvalidParameter(message, param=fault.param) from None
 
 
 def span(long: timedelta) -> str:

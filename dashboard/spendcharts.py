@@ -65,7 +65,7 @@ def savings_chart(
         note=f"{currency}, together the real-time price{_outside(rows, days, currency)}",
         sentence=sentence(f"Charged and saved per day in {currency}", series, times, ""),
         figure=figures.stacked_bars(times, series, theme),
-        legend=tuple((s.name, s.color) for s in series),
+        legend=tuple((s.name, s.color, "") for s in series),
         columns=("Day", "Real-time price", "Charged", "Saved"),
         rows=tuple(
             (day.isoformat(), *[writing.exact(value) for value in values])

@@ -13,8 +13,7 @@ from dashboard.reading import Json
 from dashboard.services import ConsoleServices
 
 COLUMNS = (
-    Column("Model"),
-    Column("Endpoints"),
+    Column("Model and endpoints"),
     Column("Upstream"),
     Column("Health"),
     Column("At once", number=True),
@@ -53,13 +52,13 @@ def _prices(services: ConsoleServices) -> Mapping[str, list[Json]]:
 def _row(options: Any, place: str, up: int, prices: list[Json] | None) -> html.Tr:
     first = prices is not None
     word = html.Span("Answers" if up else "Outage", className="pill ok" if up else "pill no")
-    endpoints = [html.Div(html.Code(e)) for e in options.endpoints]
+    name = html.Div(options.name, className="name")
+    endpoints = html.Div(", ".join(options.endpoints), className="id", **parts.data(field="endpoints"))
     return parts.row(
         options.name if first else None,
         [
-            parts.cell("model", html.Div(options.name, className="name") if first else ""),
-            parts.cell("endpoints", endpoints if first else ""),
-            parts.cell("upstream", html.Code(place)),
+            parts.cell("model", [name, endpoints] if first else ""),
+            parts.cell("upstream", html.Code(place, className="cut")),
             parts.cell("upstream_up", word, up),
             parts.cell(
                 "max_concurrency", writing.count(options.max_concurrency) if first else "", number=True

@@ -1,110 +1,136 @@
-"""Pictures of every page of a running console, in both themes and at two widths.
+"""Pictures of every page of a running console and of the states it can be in, in both themes and at two widths.
 
-    .venv/bin/python scripts/screenshots.py --url http://127.0.0.1:8000 --key "$(cat data/admin.key)" --out /tmp/pictures
+    .venv/bin/nightrate demo --port 8001
+    .venv/bin/python scripts/screenshots.py --url http://127.0.0.1:8001 --key "$(cat demo-data/data/admin.key)" --out /tmp/pictures
 
-Look at each of them. A page that is wider than its window, or asks another host, is reported: exit code 1.
+Look at each of them. `--only` takes those whose name begins with a text; `--blank-url` and `--blank-key` name a service that
+nobody used yet, for the empty states. A page that is wider than its window, or asks another host, is reported: exit code 1.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from scenes import Scene, blank_scenes, found, scenes
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 THEMES = ("light", "dark")
 WIDTHS = (1280, 390)
-SETTLE_MS = 1500
-PAGES = ("", "observation?from=now-7d", "billing", "settings")
+SETTLE_MS = 700
+EXPECTED = ("status of 40", "ERR_FAILED", "did not respond")
+"""Said by the browser where a scene is about a failure."""
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One picture to be taken."""
+class Place:
+    """A console, and who looks at it."""
 
-    path: str
+    url: str
+    key: str
+
+
+@dataclass
+class Tour:
+    """All scenes of one console in one theme and width."""
+
+    place: Place
     theme: str
     width: int
+    out: Path
+    wrong: list[str]
 
-    @property
-    def name(self) -> str:
-        """The picture's file name."""
-        page = self.path.partition("?")[0].replace("/", "-")[:20] or "tasks"
-        return f"{page}-{self.theme}-{self.width}.png"
+    def walk(self, browser: Browser, wanted: list[Scene]) -> None:
+        """Takes the pictures, each on a page of its own."""
+        look = {"viewport": {"width": self.width, "height": 900}, "color_scheme": self.theme}
+        known, stranger = browser.new_context(**look), browser.new_context(**look)
+        sign_in(known.new_page(), self.place)
+        for scene in wanted:
+            page = (known if scene.signed_in else stranger).new_page()
+            try:
+                self.take(page, scene)
+            except Error as error:
+                self.wrong.append(f"{scene.name} {self.theme} {self.width}: {error}")
+            page.close()
+        known.close()
+        stranger.close()
+
+    def take(self, page: Page, scene: Scene) -> None:
+        """One picture; notes what is wrong with the page."""
+        name = f"{scene.name}-{self.theme}-{self.width}.png"
+        own = (f"{self.place.url}/", "data:", "blob:")
+        page.on(
+            "request", lambda r: None if r.url.startswith(own) else self.wrong.append(f"{name} asks {r.url}")
+        )
+        page.on(
+            "console", lambda m: self.wrong.append(f"{name}: {m.text}") if amiss(m.type, m.text) else None
+        )
+        scene.before(page)
+        page.goto(f"{self.place.url}/console/{scene.path}")
+        settle(page)
+        scene.act(page)
+        settle(page)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if wide > 0:
+            self.wrong.append(f"{name} is {wide} px wider than its window")
+        page.screenshot(path=self.out / name, full_page=scene.whole)
 
 
-def sign_in(page: Page, url: str, key: str) -> None:
-    """Opens a session."""
-    page.goto(f"{url}/console/login")
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_selector("h1")
+def amiss(kind: str, text: str) -> bool:
+    """Whether a message of the browser's tells of a fault."""
+    return kind == "error" and not any(words in text for words in EXPECTED)
 
 
-def found_pages(page: Page, url: str) -> Iterator[str]:
-    """The pages of the first failed task, the first ended one and the first model, if there are any."""
-    page.wait_for_selector("[data-id], .empty")
-    for status in ("completed", "failed"):
-        row = page.query_selector(f'tr[data-status="{status}"]')
-        if row is not None:
-            yield f"tasks/{row.get_attribute('data-id')}"
-    page.goto(f"{url}/console/observation?from=now-15d")
-    page.wait_for_selector("[data-id], .empty")
-    link = page.query_selector("a:text-is('Monitor')")
-    if link is not None:
-        yield str(link.get_attribute("href")).removeprefix("/console/")
-
-
-def take(page: Page, url: str, shot: Shot, out: Path, wrong: list[str]) -> None:
-    """Takes one picture and notes a page that is too wide."""
-    page.goto(f"{url}/console/{shot.path}")
-    page.wait_for_selector("h1")
+def settle(page: Page) -> None:
+    """Waits until the page is drawn."""
+    page.locator("h1").first.wait_for()
+    expect(page.locator("#page .skeleton:visible")).to_have_count(0, timeout=30_000)
     page.wait_for_timeout(SETTLE_MS)
-    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    if wide > 0:
-        wrong.append(f"{shot.name} is {wide} px wider than its window")
-    page.screenshot(path=out / shot.name, full_page=True)
 
 
-def tour(
-    browser: Browser, url: str, key: str, look: tuple[str, int], paths: list[str], out: Path
-) -> list[str]:
-    """Every page in one theme and width; gives what is wrong with them."""
-    theme, width = look
-    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme).new_page()
-    wrong: list[str] = []
-    own = (url, "data:", "blob:")
-    page.on("request", lambda r: None if r.url.startswith(own) else wrong.append(f"{page.url} asks {r.url}"))
-    page.on("console", lambda m: wrong.append(f"{page.url}: {m.text[:200]}") if m.type == "error" else None)
-    take(page, url, Shot("login", theme, width), out, wrong)
-    sign_in(page, url, key)
-    for path in paths:
-        take(page, url, Shot(path, theme, width), out, wrong)
-    page.context.close()
-    return wrong
+def sign_in(page: Page, place: Place) -> None:
+    """Opens a session."""
+    page.goto(f"{place.url}/console/login")
+    page.get_by_label("API key").fill(place.key)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("h1").first.wait_for()
+
+
+def asked() -> argparse.Namespace:
+    """What the command line says."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("--url", default="http://127.0.0.1:8000")
+    arguments.add_argument("--key", required=True)
+    arguments.add_argument("--blank-url")
+    arguments.add_argument("--blank-key")
+    arguments.add_argument("--only", default="")
+    arguments.add_argument("--theme", choices=THEMES)
+    arguments.add_argument("--width", type=int)
+    arguments.add_argument("--out", type=Path, default=Path("pictures"))
+    return arguments.parse_args()
 
 
 def main() -> int:
     """Takes all pictures."""
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--url", default="http://127.0.0.1:8000")
-    arguments.add_argument("--key", required=True)
-    arguments.add_argument("--out", type=Path, default=Path("pictures"))
-    given = arguments.parse_args()
+    given = asked()
     given.out.mkdir(parents=True, exist_ok=True)
+    tours = [(Place(given.url, given.key), scenes(found(given.url, given.key)))]
+    if given.blank_url:
+        blank = Place(given.blank_url, given.blank_key or given.key)
+        tours.append((blank, blank_scenes(found(blank.url, blank.key))))
+    wrong: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        sign_in(page, given.url, given.key)
-        paths = [*PAGES, *found_pages(page, given.url)]
-        looks = [(theme, width) for theme in THEMES for width in WIDTHS]
-        wrong = [w for look in looks for w in tour(browser, given.url, given.key, look, paths, given.out)]
+        for theme in [given.theme] if given.theme else THEMES:
+            for width in [given.width] if given.width else WIDTHS:
+                for place, wanted in tours:
+                    chosen = [scene for scene in wanted if scene.name.startswith(given.only)]
+                    Tour(place, theme, width, given.out, wrong).walk(browser, chosen)
         browser.close()
-    print("\n".join(wrong) or f"{len(looks) * (len(paths) + 1)} pictures in {given.out}")
+    print("\n".join(wrong) or f"{len(list(given.out.glob('*.png')))} pictures in {given.out}")
     return 1 if wrong else 0
 
 

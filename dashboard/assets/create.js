@@ -112,8 +112,13 @@
     $("[data-preview]", form).replaceChildren(head, body);
     const columns = names.map((name, i) => [String(i), name]);
     const { content_column: content, id_column: id } = form.elements;
-    fill(content, columns, first ? String(Math.min(1, wide - 1)) : content.value);
+    fill(content, columns, first ? String(wordiest(named ? rows.slice(1) : rows, wide)) : content.value);
     fill(id, [["", "number the rows"], ...columns], first ? (wide > 1 ? "0" : "") : id.value);
+  }
+
+  function wordiest(rows, wide) { // the column beside the first that holds most text is likely what is asked
+    const long = (i) => rows.reduce((sum, row) => sum + (row[i] || "").length, 0);
+    return Array.from({ length: wide }, (_, i) => i).slice(wide > 1 ? 1 : 0).reduce((most, i) => (long(i) > long(most) ? i : most), wide > 1 ? 1 : 0);
   }
 
   // ---- the check ------------------------------------------------------------------------------------
@@ -138,7 +143,7 @@
     place.className = told.valid ? "report valid" : "report invalid";
     place.hidden = false;
     place.replaceChildren(...(told.valid ? good(told) : bad(told)));
-    $(".ends", form).scrollIntoView({ block: "nearest" });
+    place.scrollIntoView({ block: "nearest" });
   }
   function good(told) {
     const said = [made("p", count(told.total, "request") + " for " + told.model + ", all in order.", { className: "strong" })];

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dash import html
+
 from dashboard import parts
 from dashboard.filters import PREFIX, Address
 from dashboard.services import ConsoleServices
@@ -15,4 +17,5 @@ def head(_: ConsoleServices, __: Viewer, ___: Address) -> list[Any]:
 
 def live(_: ConsoleServices, __: Viewer, ___: Address) -> list[Any]:
     """The way back."""
-    return [parts.link("Batch inference", f"{PREFIX}/")]
+    back = parts.link("Go to Batch inference", f"{PREFIX}/")
+    return [html.Div(parts.empty("The link may be mistyped", back), className="panel")]

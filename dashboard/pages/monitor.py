@@ -7,10 +7,10 @@ from dash import html
 
 from dashboard import parts, writing
 from dashboard.charts import SKETCHES, Sketch, chart_of
-from dashboard.filters import PRECISIONS, Address, PeriodView
-from dashboard.pages.observation import Draw, filter_bar, if_it_can
+from dashboard.filters import PRECISIONS, PRESETS, Address, PeriodView
+from dashboard.pages.observation import Draw, filter_bar, if_it_can, written_tokens
 from dashboard.parts import Column
-from dashboard.period import told
+from dashboard.period import in_words, told
 from dashboard.reading import Json, failures, statistics, trend
 from dashboard.services import ConsoleServices
 from dashboard.trends import change, noted, totals_before
@@ -22,6 +22,7 @@ ERROR_COLUMNS = (
     Column("Calls", number=True),
     Column("Share", number=True),
 )
+LONGEST = PRESETS[-1][0]
 GROUPS = (("calls", "Call statistics"), ("performance", "Performance metrics"))
 
 
@@ -65,7 +66,8 @@ def _slot(sketch: Sketch) -> str:
 def scope(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """The exact period, or why it can't be shown at this precision."""
     view = PeriodView.of(address, viewer.zone_name)
-    trend(services, viewer, view)
+    with in_words(services, viewer, view):
+        trend(services, viewer, view)
     before = totals_before(services, viewer, view) or {}
     return [told(viewer, view, compared=bool(before.get("calls")))]
 
@@ -97,19 +99,35 @@ def cards(services: ConsoleServices, viewer: Viewer, address: Address) -> list[A
         return parts.card(label, metric, totals[metric], write(totals[metric]), noted(note, changed))
 
     failed = writing.plural(totals["failed"], "failure")
-    tokens = f"{writing.compact(totals['input_tokens'])} in · {writing.compact(totals['output_tokens'])} out"
+    if not totals["calls"]:
+        return [_nothing(view, address)]
+    tokens = parts.facts(*written_tokens(totals["input_tokens"], totals["output_tokens"]))
     return [
         parts.cards(
             figure("Calls", "calls", writing.count, f"by {writing.plural(totals['tasks'], 'task')}"),
             figure("Failure rate", "failure_rate", writing.share, failed, "down"),
-            figure("p95 duration", "p95_duration_ms", writing.duration, f"p50 {p50} · p99 {p99}", "down"),
             figure(
-                "First token", "avg_first_token_ms", writing.duration, "average of streamed calls", "down"
+                "p95 duration",
+                "p95_duration_ms",
+                writing.duration,
+                parts.facts(f"p50 {p50}", f"p99 {p99}"),
+                "down",
             ),
+            figure("First token", "avg_first_token_ms", writing.duration, "of streamed calls", "down"),
             figure("Tokens", "total_tokens", writing.compact, tokens),
             figure("Rate limited", "rate_limited", writing.count, "calls with a 429", "down"),
         )
     ]
+
+
+def _nothing(view: PeriodView, address: Address) -> html.Div:
+    """Said once, in place of the figures and of every chart (assets/console.css)."""
+    hint: Any = "Calls are counted when their task ends."
+    if view.start != LONGEST:
+        longer = address.with_(**{"from": LONGEST, "to": None, "precision": None})
+        hint = html.Span([hint, " ", parts.link("Look at the last 15 days", longer.href)])
+    none = parts.empty(f"No task of {view.model} ended in this period", hint)
+    return html.Div(none, className="panel nothing")
 
 
 def failure_details(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:

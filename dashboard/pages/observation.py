@@ -8,7 +8,7 @@ from dash import html
 from dashboard import parts, writing
 from dashboard.filters import Address, PeriodView, page_of
 from dashboard.modeltable import ModelTable, Trends, grouped
-from dashboard.period import period_fields, told
+from dashboard.period import in_words, period_fields, told
 from dashboard.reading import Json, money_of, statistics, workspace_names
 from dashboard.services import ConsoleServices
 from dashboard.spark import spark
@@ -57,7 +57,8 @@ def if_it_can(draw: Draw) -> Draw:
 def scope(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """The exact period, or why it can't be shown."""
     view = PeriodView.of(address, viewer.zone_name)
-    statistics(services, viewer, view)
+    with in_words(services, viewer, view):
+        statistics(services, viewer, view)
     before = totals_before(services, viewer, view) or {}
     return [told(viewer, view, compared=bool(before.get("calls")))]
 
@@ -125,7 +126,7 @@ def _cards(answer: Json, before: Json) -> html.Div:
     totals, rows = answer["totals"], answer["data"]
     models, places = len({r["model"] for r in rows}), len({r["workspace_id"] for r in rows})
     listed = ", ".join(writing.money(v, c) for c, v in money_of(totals["amounts"], "list_amount"))
-    tokens = f"{writing.compact(totals['input_tokens'])} in · {writing.compact(totals['output_tokens'])} out"
+    tokens = parts.facts(*written_tokens(totals["input_tokens"], totals["output_tokens"]))
     rate, p95 = writing.share(totals["failure_rate"]), writing.duration(totals["p95_duration_ms"])
     by = f"by {writing.plural(totals['tasks'], 'task')}"
 
@@ -144,6 +145,11 @@ def _cards(answer: Json, before: Json) -> html.Div:
         figure("Tokens", "total_tokens", writing.compact, tokens),
         _charged(totals, before, f"real time {listed}" if listed else ""),
     )
+
+
+def written_tokens(put_in: int, came_out: int) -> tuple[str, str]:
+    """Both kinds of tokens in short."""
+    return f"{writing.compact(put_in)} in", f"{writing.compact(came_out)} out"
 
 
 def _charged(totals: Json, before: Json, note: str) -> list[html.Div]:

@@ -58,7 +58,9 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     try:
         task = read(services, viewer, address)
     except NotFound as missing:
-        return [parts.head("Task not found", above=above), parts.problem(missing.message)]
+        hint = "It may have been removed, or it belongs to a workspace that you may not see."
+        told = html.Div(parts.empty(missing.message, hint), className="panel", role="alert")
+        return [parts.head("Task not found", above=above), told]
     doing = [
         partial_button(task),
         retry_button(task),
@@ -113,10 +115,6 @@ def _cards(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div | 
     if task.status == "failed" and not task.total:
         return None
     rest = task.total - task.completed - task.failed
-    tokens = [
-        ("Input tokens", "input_tokens", task.input_tokens),
-        ("Output tokens", "output_tokens", task.output_tokens),
-    ]
     counts = [
         parts.card("Succeeded", "completed", task.completed, writing.count(task.completed)),
         parts.card(
@@ -132,8 +130,25 @@ def _cards(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Div | 
             parts.card("Never executed", "never_executed", rest, writing.count(rest), "free of charge")
         )
     money = _money_cards(task) if task.amount is not None else []
-    known = [parts.card(k, m, v, writing.count(v)) for k, m, v in tokens if v is not None]
-    return parts.cards(counts, speed_cards(services, viewer, task), known, money)
+    return parts.cards(counts, speed_cards(services, viewer, task), _tokens_card(task), money)
+
+
+def _tokens_card(task: Task) -> list[Any]:
+    if task.input_tokens is None or task.output_tokens is None:
+        return []
+    both = (("input_tokens", task.input_tokens, "in"), ("output_tokens", task.output_tokens, "out"))
+    kinds = [
+        html.Span(
+            f"{writing.compact(count)}\u00a0{word}",
+            title=writing.count(count),
+            **parts.data(metric=name, value=count),
+        )
+        for name, count, word in both
+    ]
+    total = task.input_tokens + task.output_tokens
+    return [
+        parts.card("Tokens", "total_tokens", total, writing.compact(total), [kinds[0], "\u00a0· ", kinds[1]])
+    ]
 
 
 def _money_cards(task: Task) -> list[Any]:
@@ -155,7 +170,7 @@ def _facts(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Sectio
         ("Workspace", names.get(task.workspace_id, task.workspace_id)),
         ("Endpoint", html.Code(task.endpoint)),
         ("Longest wait", _window(task.completion_window)),
-        ("Ends at the latest", writing.moment(task.expires_at, zone)),
+        ("Ends by", writing.moment(task.expires_at, zone)),
         (
             "Repeats the rest of",
             parts.link(task.retry_of, f"{PREFIX}/tasks/{task.retry_of}") if task.retry_of else None,
@@ -200,10 +215,10 @@ def _file(services: ConsoleServices, viewer: Viewer, title: str, file_id: str) -
         file = services.files.get(viewer.access, file_id)
     except Refused:
         return html.Span("deleted or expired", className="note")
-    saved = parts.download_link(f"Download {title.lower()}", f"{PREFIX}/download/files/{file_id}")
-    shown = file.filename if title == "Input file" else None
-    note = " · ".join(fact for fact in (shown, writing.size(file.bytes)) if fact)
-    return [saved, html.Span(f" {note}", className="note")]
+    named = {"aria-label": f"Download {title.lower()}"}
+    saved = parts.download_link("Download", f"{PREFIX}/download/files/{file_id}", **named)
+    shown = [html.Div(file.filename, className="note cut")] if title == "Input file" else []
+    return [saved, html.Span(f" {writing.size(file.bytes)}", className="note"), *shown]
 
 
 def bill(services: ConsoleServices, viewer: Viewer, _: Address, task: Task) -> list[Any]:
@@ -223,7 +238,8 @@ SECTIONS: Mapping[str, Draw] = {
     "task": of_task(state),
     "faults": of_task(faults),
     "facts": of_task(facts),
+    "outcome": of_task(outcome),
     "bill": of_task(bill),
     "calls": of_task(calls),
-    "outcome": of_task(outcome),
 }
+"""What came of it before the long list of its calls."""

@@ -26,6 +26,7 @@ _WORDS_PER_TOKEN = 0.75
 _CACHED_UNIT = 64
 _SLOW_PART = 0.01
 """So many answers take three times as long."""
+_SLOW_SECONDS = (15, 35)
 _REFUSALS: dict[Fault, tuple[int, str, str]] = {
     "filtered": (400, "content_filter", "The input was refused by the content filter."),
     "too_long": (400, "context_length_exceeded", "The input is longer than the model's context."),
@@ -90,6 +91,8 @@ def _completion(model: DemoModel, body: Mapping[str, Any], random: Random, fault
     slowness = _slowness(random)
     first = model.first_token_ms * slowness / 1000
     whole = first + (said + thought) * model.token_ms * slowness / 1000
+    if fault == "slow":
+        whole += random.uniform(*_SLOW_SECONDS)
     return Reply(200, answer, first, float("inf") if fault == "hangs" else whole, fault == "garbled")
 
 

@@ -13,6 +13,7 @@ Fault = Literal[
     "hangs",  # no answer in time
     "uncounted",  # an answer without usage
     "stopped",  # cut short by the content filter
+    "slow",  # a good answer, but only after half a minute
 ]
 _FAULTS: tuple[Fault, ...] = get_args(Fault)
 _FIRST = 1_000_000_000

@@ -15,7 +15,7 @@ from metering.access import ADMIN, DEFAULT_WORKSPACE, Access
 from metering.ledger import ChargeFilter
 from metering.pages import Page
 from nightrate.demo.clock import MovedClock
-from nightrate.demo.jobs import HOME, WORKSPACES, input_file, unacceptable_file
+from nightrate.demo.jobs import HOME, WORKSPACES, input_file, long_file, unacceptable_file
 from nightrate.demo.plan import Action, Close, Correct, Down, Submit, Up, Wave
 from nightrate.demo.upstream_process import UpstreamProcess
 from nightrate.services import Services
@@ -102,7 +102,7 @@ class Filling:
 
     def _make(self, submit: Submit) -> Task:
         job, caller = submit.job, self._callers[submit.job.workspace]
-        lines = input_file if submit.acceptable else unacceptable_file
+        lines = long_file if submit.left_running else input_file if submit.acceptable else unacceptable_file
         name = f"{job.name.lower().replace(' ', '-')}-{submit.number}.jsonl"
         with self._services.files.receive(caller, filename=name) as upload:
             upload.write(b"".join(lines(job, submit.requests, submit.number)))

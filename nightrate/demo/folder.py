@@ -123,6 +123,7 @@ backoff_first_seconds = 0.1
 probe_interval_seconds = 0.1
 commit_interval_ms = 150
 cancel_grace_seconds = 2
+shutdown_grace_seconds = 1 # what is answered slowly is asked again
 """
 
 
@@ -133,7 +134,7 @@ name = "{model.name}"
 upstreams = ["{url}"]
 endpoints = ["{model.endpoint}"]
 max_concurrency = {model.at_once}
-timeout_seconds = 5
+timeout_seconds = 60
 stream = {str(model.streams).lower()}
 free = {str(model.input_price is None).lower()}
 """

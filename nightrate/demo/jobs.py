@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 
 from nightrate.demo.faults import Fault, seed_of
@@ -136,6 +137,7 @@ JOBS = (
         USUAL,
     ),
 )
+_SOON = 0.3
 BY_NAME_OF_JOB = {job.name: job for job in JOBS}
 
 
@@ -147,6 +149,14 @@ def input_file(job: Job, requests: int, number: int) -> Iterator[bytes]:
     drawn = random.choices(chosen, [1 - sum(weights), *weights], k=requests)
     for line, fault in enumerate(drawn, 1):
         yield _line(job, line, number * 100_000 + line, fault)
+
+
+def long_file(job: Job, requests: int, number: int) -> Iterator[bytes]:
+    """A task that goes on for a quarter of an hour: some of it is done soon, the rest is answered slowly."""
+    lines = input_file(job, requests, number)
+    yield from islice(lines, round(requests * _SOON))
+    for line, _ in enumerate(lines, round(requests * _SOON) + 1):
+        yield _line(job, line, number * 100_000 + line, "slow")
 
 
 def unacceptable_file(job: Job, requests: int, number: int) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from nightrate.demo.jobs import BY_NAME_OF_JOB, JOBS, Job
 
 WINDOW_DAYS = 15
 _LAST_WAVE_BEFORE = timedelta(minutes=12)
+_GO_ON_AFTER = timedelta(minutes=8)
 _WORKING_HOURS = (8, 11, 15)
 _WEEKEND_HOURS = (7, 15)
 _NIGHT_HOUR = 21
@@ -88,8 +89,9 @@ def plan(start: datetime, now: datetime, *, first: bool = True) -> list[Wave]:
         if all(start < wave.at < last for wave in story):
             waves += story
     if start < last:
-        share = max(0.05, min(1.0, (now - start) / timedelta(days=WINDOW_DAYS)) ** 2)
-        waves.append(Wave(last, tuple(_ending(now, share))))
+        share = max(0.1, min(1.0, (now - start) / timedelta(days=WINDOW_DAYS)) ** 2)
+        waves.append(Wave(last, tuple(_ending(now))))
+        waves.append(Wave(last + _GO_ON_AFTER, tuple(_going_on(now, share))))
     return sorted(waves, key=lambda wave: wave.at)
 
 
@@ -163,12 +165,17 @@ def _submit(job: str, requests: int, number: int, **more: Any) -> Submit:
     return Submit(BY_NAME_OF_JOB[job], requests, number, **more)
 
 
-def _ending(now: datetime, share: float) -> Iterator[Action]:
-    """The last minutes: some tasks that end, and two that go on when people look, the longer the longer it is."""
+def _ending(now: datetime) -> Iterator[Action]:
+    """The last minutes: some tasks that end."""
     random = Random(int(now.timestamp()) // 60)  # noqa: S311  (no secret depends on it)
     number = now.toordinal() * 1000 + 990
     one_of_each_model = {job.model: job for job in random.sample(JOBS, len(JOBS))}
     for n, job in enumerate(one_of_each_model.values()):
         yield Submit(job, max(4, job.requests // 2), number + n)
-    yield _submit("Contract facts", round(20_000 * share), number + 8, left_running=True)
-    yield _submit("Meeting notes", round(30_000 * share), number + 9, left_running=True)
+
+
+def _going_on(now: datetime, share: float) -> Iterator[Action]:
+    """Two that still run when people look, the longer the longer the demo is."""
+    number = now.toordinal() * 1000 + 998
+    yield _submit("Title rewrites", round(9_000 * share), number, left_running=True)
+    yield _submit("Meeting notes", round(4_000 * share), number + 1, left_running=True)

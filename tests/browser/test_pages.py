@@ -133,8 +133,9 @@ def test_a_chart_is_a_table_and_a_file_too(open_console: Open, ended: str) -> No
     """For those who can't see it, and for those who go on with it."""
     watched = open_console()
     expect(watched.visit("monitor/m?from=now-1h").locator(".js-plotly-plot").first).to_be_visible()
-    day = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
-    page = watched.visit(f"monitor/m?from={day} 10:00:00&to={day} 10:59:59&zone=UTC&precision=minute")
+    last = datetime.now(UTC).replace(second=0)
+    span = f"from={last - timedelta(minutes=59):%Y-%m-%d %H:%M:%S}&to={last:%Y-%m-%d %H:%M}:59"
+    page = watched.visit(f"monitor/m?{span}&zone=UTC&precision=minute")
     chart = page.get_by_role("region", name="Calls", exact=True)
     with page.expect_download() as saved:
         chart.get_by_role("link", name="CSV").click()

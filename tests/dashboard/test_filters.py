@@ -78,10 +78,11 @@ def test_zones() -> None:
         zone_of("Mars/Base", "")
 
 
-def test_a_short_period_is_drawn_by_the_minute() -> None:
+def test_the_precision_suits_the_period() -> None:
     """Unless the address says otherwise."""
     assert PeriodView.of(Address("/monitor/m", {"from": "now-1h"})).precision == "minute"
-    assert PeriodView.of(Address("/monitor/m", {"from": "now-15d"})).precision == "hour"
+    assert PeriodView.of(Address("/monitor/m", {"from": "now-7d"})).precision == "hour"
+    assert PeriodView.of(Address("/monitor/m", {"from": "now-15d"})).precision == "day"
     assert PeriodView.of(Address("/monitor/m", {"from": "now-1h", "precision": "day"})).precision == "day"
 
 

@@ -52,7 +52,8 @@ def test_durations_are_counted_between_round_edges() -> None:
 
 
 def test_the_precision_suits_the_dates() -> None:
-    """A zoomed hour is shown by minutes, a week by hours."""
+    """A zoomed hour is shown by minutes, a week by hours, more by days."""
     assert default_precision("2026-11-07T10:00:00", "2026-11-07T12:00:00") == "minute"
-    assert default_precision("2026-11-07T10:00:00", "2026-11-14T12:00:00") == "hour"
+    assert default_precision("2026-11-07T10:00:00", "2026-11-14T10:00:00") == "hour"
+    assert default_precision("2026-11-07T10:00:00", "2026-11-14T12:00:00") == "day"
     assert default_precision("2026-11-07T10:00:00", "now") == "hour"
