@@ -34,7 +34,7 @@ def faults(_: ConsoleServices, __: Viewer, address: Address, task: Task) -> list
         places = f"{writing.count(first + 1)}–{writing.count(last)} of {writing.count(total)}"
         body.append(parts.pages("Pages of the faults", places, address, page, more=last < total))
     note = f"{writing.plural(total, 'fault')}; a line's number shows the line"
-    return [parts.panel("Why it failed", body, note=note)]
+    return [parts.panel("Why it failed", body, note=note, classes="faults")]
 
 
 def _fault(task: Task, error: LineError) -> html.Tr:

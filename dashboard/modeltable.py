@@ -107,7 +107,8 @@ class ModelTable:
 
     def _lead(self, row: Json, where: Any) -> html.Tr:
         model, place = row["model"], row["workspace_id"]
-        label = [html.Div(model, className="name"), html.Div(where, className="note")]
+        way = html.A(model, href=monitor_href(model, self.address))
+        label = [html.Div(way, className="name"), html.Div(where, className="note")]
         cells = self._cells(parts.cell("model", label, model), row, None)
         return parts.row(model, cells, workspace_id=place or "")
 

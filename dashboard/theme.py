@@ -32,8 +32,8 @@ class Theme:
             "tickcolor": "rgba(0,0,0,0)",
         }
         return {
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
+            "paper_bgcolor": self.surface,
+            "plot_bgcolor": self.surface,
             "font": {"family": FONT, "size": 11, "color": self.faint},
             "margin": {"l": 8, "r": 24, "t": 8, "b": 8},
             "xaxis": {

@@ -24,6 +24,8 @@ COLUMNS = (
 )
 WAYS = ("Newest", "Newer tasks", "Older tasks")
 SEARCH = "Search task name or ID"
+SLOW = 10
+"""Requests a second below which their tenths are told."""
 SAMPLE_HREF = f"{PREFIX}/download/sample.jsonl"
 
 
@@ -170,7 +172,8 @@ def running_note(running: Any, viewer: Viewer) -> str | None:
     if running.waiting is not None:
         reason = running.waiting.reason.replace("_", " ")
         return f"waits: {reason} since {writing.short_moment(running.waiting.since, viewer.now, zone)}"
-    facts = [f"{writing.number(running.requests_per_second, 0)}/s"] if running.requests_per_second else []
+    rate = running.requests_per_second
+    facts = [f"{writing.number(rate, 0 if rate >= SLOW else 1)}/s"] if rate else []
     if running.estimated_end_at is not None:
         facts.append(f"ends about {writing.short_moment(running.estimated_end_at, viewer.now, zone)}")
     return " · ".join(facts) or None
