@@ -35,7 +35,7 @@ class Theme:
             "paper_bgcolor": self.surface,
             "plot_bgcolor": self.surface,
             "font": {"family": FONT, "size": 11, "color": self.faint},
-            "margin": {"l": 8, "r": 24, "t": 8, "b": 8},
+            "margin": {"l": 8, "r": 16, "t": 8, "b": 8},
             "xaxis": {
                 **axis,
                 "type": "date",

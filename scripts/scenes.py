@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Route
+from playwright.sync_api import Locator, Page, Route, expect
 
 Act = Callable[[Page], Any]
 ASKED = "**/_dash-update-component*"
 FOUND_LIMIT = 100
 WIDE_PERIOD = "from=now-15d"
-CUT_LINE = "…"
+PATIENCE_MS = 30_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,22 @@ class Scene:
     whole: bool = True
     """The whole page; else what the window shows, as for dialogues."""
     signed_in: bool = True
+
+
+def open_scene(page: Page, url: str, scene: Scene) -> None:
+    """Goes there and does what the scene is about."""
+    scene.before(page)
+    page.goto(f"{url}/console/{scene.path}")
+    settle(page)
+    scene.act(page)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Waits until the page is drawn."""
+    page.locator("h1").first.wait_for()
+    expect(page.locator("#page .skeleton:visible")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator("#page[aria-busy]")).to_have_count(0, timeout=PATIENCE_MS)
 
 
 # -- what is done on a page ----------------------------------------------------------------------------
@@ -124,7 +140,7 @@ FAULT = "This could not be shown just now. It is tried again by itself; the log 
 def unanswered(page: Page) -> None:
     """The service is gone from now on."""
     page.route(ASKED, lambda route: route.abort())
-    page.evaluate("nightrate.redraw()")
+    page.evaluate("() => nightrate.redraw()")
     page.locator("#stale").wait_for()
 
 

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
-from scenes import Scene, blank_scenes, found, scenes
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+from scenes import Scene, blank_scenes, found, open_scene, scenes
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -68,11 +68,8 @@ class Tour:
         page.on(
             "console", lambda m: self.wrong.append(f"{name}: {m.text}") if amiss(m.type, m.text) else None
         )
-        scene.before(page)
-        page.goto(f"{self.place.url}/console/{scene.path}")
-        settle(page)
-        scene.act(page)
-        settle(page)
+        open_scene(page, self.place.url, scene)
+        page.wait_for_timeout(SETTLE_MS)
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if wide > 0:
             self.wrong.append(f"{name} is {wide} px wider than its window")
@@ -82,13 +79,6 @@ class Tour:
 def amiss(kind: str, text: str) -> bool:
     """Whether a message of the browser's tells of a fault."""
     return kind == "error" and not any(words in text for words in EXPECTED)
-
-
-def settle(page: Page) -> None:
-    """Waits until the page is drawn."""
-    page.locator("h1").first.wait_for()
-    expect(page.locator("#page .skeleton:visible")).to_have_count(0, timeout=30_000)
-    page.wait_for_timeout(SETTLE_MS)
 
 
 def sign_in(page: Page, place: Place) -> None:

@@ -1,58 +1,154 @@
-"""axe-core finds no violation on any page, in either theme; the dialogue and the tables work by keyboard."""
+"""axe-core finds no violation on any page or in any of its states; all of it works by keyboard and on a phone."""
+
+import re
+from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Open
-from tests.server import Server
+from scripts.scenes import Scene, blank_scenes, found, open_scene, scenes
+from tests.browser.conftest import PATIENCE_MS, Open
+from tests.browser.watched import Watched
+from tests.server import ADMIN_KEY, Server
 
-PAGES = ("", "observation?from=now-7d", "monitor/m?from=now-6h", "billing", "settings", "nowhere")
+LOOKS = (("light", 1280), ("dark", 390))
+GROUPS = {"tasks": 3, "task-": 5, "create": 4, "observation": 3, "monitor": 4, "billing": 3, "": 8}
+"""Scenes by how their names begin, and how many there are at least; those that begin otherwise under no name."""
 
 
 @pytest.fixture(scope="module")
-def ended(server: Server) -> str:
-    """A task that ended in part, so that every part of the pages is there."""
-    task = server.submit(["hello", "bad @status=400"], metadata={"ds_name": "For the eyes"})
-    return str(server.wait(task)["id"])
+def every(server: Server) -> Iterator[list[Scene]]:
+    """All that a service can show: a task runs, one ended in part, one was refused, one was cancelled."""
+    server.wait(server.submit(["hello", *["bad @status=400"] * 3], metadata={"ds_name": "For the eyes"}))
+    server.wait(server.submit_lines([b"{nope\n"]))
+    stopped, running = (server.submit(["quick", *["slow @latency=25"] * n]) for n in (1, 300))
+    for task in (stopped, running):
+        server.until(lambda task=task: server.get(f"/v1/batches/{task}")["request_counts"]["completed"], bool)
+    server.client().batches.cancel(stopped)
+    server.wait(stopped)
+    has = found(server.url, ADMIN_KEY)
+    assert all((has.running, has.faulty, has.refused, has.stopped, has.models))
+    yield scenes(has)
+    server.client().batches.cancel(running)
 
 
-def violations(page: Page) -> list[str]:
+def of_group(every: list[Scene], group: str) -> list[Scene]:
+    def named(scene: Scene) -> str:
+        return next((g for g in GROUPS if scene.name.startswith(g)), "")
+
+    return [scene for scene in every if named(scene) == group]
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core finds, and whether the page is wider than its window."""
     found = Axe().run(page).response["violations"]
-    return [f"{v['id']}: {node['html'][:200]} {node['failureSummary']}" for v in found for node in v["nodes"]]
+    told = [f"{v['id']}: {n['html'][:200]} {n['failureSummary']}" for v in found for n in v["nodes"]]
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return [*told, *([f"{wide} px too wide"] if wide > 0 else [])]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(open_console: Open, ended: str, theme: str) -> None:
-    """On every page, in the dialogue, and on the login page."""
-    watched = open_console(theme=theme)
-    for path in (*PAGES, f"tasks/{ended}"):
-        page = watched.visit(path)
-        expect(page.locator("#page .skeleton")).to_have_count(0)
-        page.wait_for_load_state("networkidle")
-        assert violations(page) == [], path
-    page = watched.visit("")
-    page.get_by_role("button", name="Create Batch Task").click()
-    assert violations(page) == []
-    page.keyboard.press("Escape")
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_label("API key")).to_be_visible()
-    assert violations(page) == []
+def looked_at(
+    chromium: Browser, url: str, look: tuple[str, int], wanted: list[Scene], key: str = ADMIN_KEY
+) -> dict[str, list[str]]:
+    """The faults of each scene."""
+    theme, width = look
+    told: dict[str, list[str]] = {}
+    for signed_in in {scene.signed_in for scene in wanted}:
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        context.set_default_timeout(PATIENCE_MS)
+        if signed_in:
+            Watched(context.new_page(), url).sign_in(key)
+        for scene in (scene for scene in wanted if scene.signed_in == signed_in):
+            page = context.new_page()
+            open_scene(page, url, scene)
+            told[scene.name] = faults(page)
+            page.close()
+        context.close()
+    return told
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look[0]}-{look[1]}")
+def test_axe_finds_nothing(
+    chromium: Browser, server: Server, every: list[Scene], look: tuple[str, int], group: str
+) -> None:
+    """On every page and in every state of it: dialogues, drill-down, nothing there, a failed section, no service."""
+    told = looked_at(chromium, server.url, look, of_group(every, group))
+    assert len(told) >= GROUPS[group]
+    assert {name: found for name, found in told.items() if found} == {}
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look[0]}-{look[1]}")
+def test_axe_finds_nothing_where_nothing_is(
+    chromium: Browser, server: Server, tenant: dict[str, str], look: tuple[str, int]
+) -> None:
+    """A workspace that has not begun yet: each page says what is missing."""
+    wanted = blank_scenes(found(server.url, tenant["key"]))
+    told = looked_at(chromium, server.url, look, wanted, tenant["key"])
+    assert {name: found for name, found in told.items() if found} == {}
 
 
 def test_the_dialogue_works_by_keyboard(open_console: Open) -> None:
-    """Enter opens it on its first field, Escape closes it, and one stands where one stood."""
+    """Enter opens it on its first field, Tab stays within, Escape closes it, and one stands where one stood."""
     page = open_console().page
     button = page.get_by_role("button", name="Create Batch Task")
     button.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("textbox", name="Task name")).to_be_focused()
+    where = "document.activeElement.closest('dialog') ? 'in' : document.activeElement === document.body ? 'browser' : 'out'"
+    stood = set()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        stood.add(page.evaluate(where))
+    assert "in" in stood
+    assert "out" not in stood
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(button).to_be_focused()
 
 
-def test_tables_are_sorted_and_scrolled_by_keyboard(open_console: Open, ended: str) -> None:
+def test_a_task_is_cancelled_by_keyboard(open_console: Open, server: Server) -> None:
+    """From the skip link to the row, the question stands on its mild answer, and the focus survives the live list."""
+    task = server.submit(["@latency=20"], metadata={"ds_name": "By keyboard"})
+    page = open_console().page
+    row = page.locator(f'tr[data-id="{task}"]')
+    expect(row.locator(".pill")).to_have_text("Executing")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    at_it = "task => Boolean(document.activeElement.closest(`tr[data-id='${task}']`)) && document.activeElement.localName === 'button'"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate(at_it, task):
+            break
+    page.keyboard.press("Enter")
+    question = page.get_by_role("alertdialog")
+    expect(question.get_by_role("button", name="Keep running")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    expect(row.get_by_role("button", name="Cancel Task")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(question.get_by_role("button", name="Cancel Task")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(row.locator(".pill")).to_have_text("Stopped")
+    assert server.get(f"/v1/batches/{task}")["status"] == "cancelled"
+
+
+def test_filters_are_chosen_by_keyboard(open_console: Open) -> None:
+    """A select is changed by its arrow keys, the link follows, and the focus stays on it."""
+    page = open_console().visit("observation?from=now-24h")
+    period = page.get_by_label("Period")
+    period.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page).to_have_url(re.compile("from=now-3d"))
+    expect(period).to_be_focused()
+    expect(period).to_have_value("now-3d")
+
+
+def test_tables_are_sorted_and_scrolled_by_keyboard(open_console: Open, every: list[Scene]) -> None:
     """A title is a link, a table that scrolls takes the focus."""
     page = open_console(width=390).visit("observation?from=now-7d")
     page.get_by_role("link", name="Tokens").focus()
@@ -62,3 +158,23 @@ def test_tables_are_sorted_and_scrolled_by_keyboard(open_console: Open, ended: s
     table.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("element => element.scrollLeft > 0", arg=table.element_handle())
+
+
+@pytest.mark.parametrize(("wish", "moves"), [("reduce", False), ("no-preference", True)])
+def test_less_motion_is_respected(chromium: Browser, server: Server, wish: str, moves: bool) -> None:
+    """Nothing breathes, fades or glides where that is wished."""
+    context = chromium.new_context(reduced_motion=wish)
+    page = context.new_page()
+    Watched(page, server.url).sign_in(ADMIN_KEY)
+    breathes, fades, glides = page.evaluate(
+        """() => {
+          const block = document.createElement("div");
+          block.className = "skeleton";
+          document.body.append(block);
+          const style = element => getComputedStyle(element);
+          return [style(block).animationName !== "none", style(document.querySelector("#page")).transitionDuration !== "0s",
+                  style(document.documentElement).scrollBehavior === "smooth"];
+        }"""
+    )
+    assert (breathes, fades, glides) == (moves,) * 3
+    context.close()
