@@ -6,7 +6,8 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.filters import BillingView
+from dashboard.filters import Address, BillingView
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
@@ -29,13 +30,17 @@ def budget_notices(services: ConsoleServices, viewer: Viewer, shown: BillingView
     return [html.Div(notice, className="banner", role="note") for notice in notices]
 
 
-def budgets(services: ConsoleServices, viewer: Viewer, shown: BillingView) -> list[html.Section]:
+def budgets(
+    services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address
+) -> list[html.Section]:
     """How much of each budget of the running month is used; nothing if there are none."""
     uses = services.budgets.uses(viewer.access, shown.workspace)
     if not uses:
         return []
     note = f"{writing.month(uses[0].period)}, with what running tasks would cost now"
-    return [parts.panel("Budget", parts.table("Budgets", COLUMNS, [_row(use) for use in uses]), note=note)]
+    some, ways = paged("the budgets", uses, address, by="page-budgets")
+    table = parts.table("Budgets", COLUMNS, [_row(use) for use in some])
+    return [parts.panel("Budget", [table, *ways], note=note)]
 
 
 def _row(use: BudgetUse) -> html.Tr:

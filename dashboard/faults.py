@@ -5,7 +5,8 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.filters import PREFIX, Address, page_of
+from dashboard.filters import PREFIX, Address
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
@@ -25,15 +26,9 @@ def faults(_: ConsoleServices, __: Viewer, address: Address, task: Task) -> list
     """Why a task failed; nothing for one that didn't."""
     if not task.errors:
         return []
-    page = page_of(address.get("page"))
-    first = (page - 1) * SHOWN
-    shown, total = task.errors[first : first + SHOWN], len(task.errors)
-    body = [parts.table("Faults by line", COLUMNS, [_fault(task, e) for e in shown])]
-    if total > SHOWN:
-        last = first + len(shown)
-        places = f"{writing.count(first + 1)}–{writing.count(last)} of {writing.count(total)}"
-        body.append(parts.pages("Pages of the faults", places, address, page, more=last < total))
-    note = f"{writing.plural(total, 'fault')}; a line's number shows the line"
+    shown, ways = paged("the faults", task.errors, address, shown=SHOWN)
+    body = [parts.table("Faults by line", COLUMNS, [_fault(task, e) for e in shown]), *ways]
+    note = f"{writing.plural(len(task.errors), 'fault')}; a line's number shows the line"
     return [parts.panel("Why it failed", body, note=note, classes="faults")]
 
 

@@ -14,7 +14,7 @@ from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
 from metering.ledger import ChargeFilter
 
-LINES = 50
+LINES = 25
 COLUMNS = (
     Column("Task"),
     Column("Model and workspace"),

@@ -9,6 +9,7 @@ from dash import html
 
 from dashboard import parts, writing
 from dashboard.filters import Address, monitor_href
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.reading import Json, money_of
 from dashboard.sheet import sheet
@@ -18,6 +19,10 @@ DEFAULT_SORT = "-calls"
 MONEY = ("list_amount", "amount")
 MOST_FIGURES = 300
 """More of them at once are folded to one row a model, which opens on request."""
+MODELS_SHOWN, MODELS_IN_FULL = 20, 10
+"""Models of a page, and with all columns."""
+PARTS_SHOWN = 8
+"""Workspaces of a model that was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +84,31 @@ class ModelTable:
         asked = self.address.get("sort", DEFAULT_SORT)
         return asked if asked.removeprefix("-") in SORTS else DEFAULT_SORT
 
-    def draw(self, groups: Sequence[Sequence[Json]]) -> html.Div:
-        """The table."""
+    @property
+    def models_shown(self) -> int:
+        """How many models a page has."""
+        return MODELS_SHOWN if len(self.figures) < len(FIGURES) else MODELS_IN_FULL
+
+    def draw(self, groups: Sequence[Sequence[Json]]) -> list[Any]:
+        """The table, and the ways to more workspaces of a model that was opened."""
         titles = [Column("Model and workspace", sort="model"), Column("Trend")]
         titles += [Column(f.title, number=True, sort=f.field, wrap=True) for f in self.figures]
         titles += [Column("Details", number=True)]
         folded = sum(map(len, groups)) * len(self.figures) > MOST_FIGURES
-        rows = [row for group in groups for row in self._group(group, folded)]
-        return parts.table("All models", titles, rows, self.address.with_(sort=self.sort))
+        ways: list[Any] = []
+        rows = [row for group in groups for row in self._group(group, folded, ways)]
+        return [parts.table("All models", titles, rows, self.address.with_(sort=self.sort)), *ways]
 
-    def _group(self, group: Sequence[Json], folded: bool) -> list[html.Tr]:
+    def _group(self, group: Sequence[Json], folded: bool, ways: list[Any]) -> list[html.Tr]:
         first, rest = group[0], group[1:]
         places = len({r["workspace_id"] for r in rest})
         is_open = not folded or self.address.get("open") == first["model"]
-        inner = [self._part(r, places < len(rest)) for r in rest] if is_open else []
+        shown = rest if is_open else []
+        if folded and is_open:
+            title = f"the workspaces of {first['model']}"
+            shown, more = paged(title, rest, self.address, shown=PARTS_SHOWN, by="page-parts")
+            ways += more
+        inner = [self._part(r, places < len(rest)) for r in shown]
         return [self._lead(first, self._where(first, places, folded, is_open)), *inner]
 
     def _where(self, row: Json, places: int, folded: bool, is_open: bool) -> Any:
@@ -101,7 +117,7 @@ class ModelTable:
         said = writing.plural(places, "workspace")
         if not folded:
             return said
-        changes = {"open": None if is_open else row["model"]}
+        changes = {"open": None if is_open else row["model"], "page-parts": None}
         expanded = {"aria-expanded": str(is_open).lower()}
         return parts.turn(f"{said} {'▾' if is_open else '▸'}", self.address, changes, **expanded)
 
@@ -121,8 +137,8 @@ class ModelTable:
 
     def _cells(self, label: Any, row: Json, place: str | None) -> list[Any]:
         target = self.address if place is None else self.address.with_(workspace=place)
-        name = f"Monitor {row['model']}" + (f" in {self.names.get(place, place)}" if place else "")
-        monitor = parts.link("Monitor", monitor_href(row["model"], target), **{"aria-label": name})
+        which = f" {row['model']}" + (f" in {self.names.get(place, place)}" if place else "")
+        monitor = parts.link(["Monitor", parts.hush(which)], monitor_href(row["model"], target))
         return [
             label,
             parts.cell("trend", self.trends.get((row["model"], place))),

@@ -54,7 +54,12 @@ def download_button(text: str, href: str) -> html.A:
     return html.A(text, href=href, className="btn", download="", role="button", **data(plain=""))
 
 
-def link(text: str, href: str, **attributes: Any) -> html.A:
+def hush(text: str) -> html.Span:
+    """What only screen readers are told; unlike a label it is nobody's second name."""
+    return html.Span(text, className="hush")
+
+
+def link(text: Part, href: str, **attributes: Any) -> html.A:
     """A link within the console."""
     return html.A(text, href=href, className="link", **attributes)
 
@@ -258,11 +263,12 @@ def pages(
     *,
     more: bool,
     words: tuple[str, str, str] = ("First", "Previous", "Next"),
+    by: str = "page",
 ) -> html.Nav:
     """Which rows are shown of how many, and the ways to the first, the previous and the next page."""
 
     def to(word: str, number: int) -> html.A:
-        return turn(word, address, {"page": str(number) if number > 1 else None})
+        return turn(word, address, {by: str(number) if number > 1 else None})
 
     first, previous, following = words
     links = [to(first, 1)] if page > 2 else []

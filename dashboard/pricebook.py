@@ -5,6 +5,8 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
+from dashboard.filters import Address
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.reading import Json, at
 from dashboard.services import ConsoleServices
@@ -19,9 +21,11 @@ PRICE_COLUMNS = (
     Column("Output, thinking", number=True),
     Column("In force since", number=True),
 )
+SHOWN = 10
+"""Prices of a page, each of some tiers."""
 
 
-def price_book(services: ConsoleServices, viewer: Viewer) -> list[Any]:
+def price_book(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """The prices in force of the configured models, tier by tier."""
     wanted = set(services.catalog.allowed(None))
     prices = [
@@ -29,9 +33,12 @@ def price_book(services: ConsoleServices, viewer: Viewer) -> list[Any]:
     ]
     if not prices:
         return []
-    rows = [row for p in prices for row in _price_rows(p, viewer)]
+    shown, ways = paged("the prices", prices, address, shown=SHOWN, by="page-prices")
+    rows = [row for p in shown for row in _price_rows(p, viewer)]
     note = "per million tokens, real time; a batch costs half"
-    return [parts.panel("Price book in force", parts.table("Prices", PRICE_COLUMNS, rows), note=note)]
+    return [
+        parts.panel("Price book in force", [parts.table("Prices", PRICE_COLUMNS, rows), *ways], note=note)
+    ]
 
 
 def _price_rows(price: Json, viewer: Viewer) -> list[html.Tr]:

@@ -8,6 +8,7 @@ from dash import html
 
 from dashboard import parts, writing
 from dashboard.filters import Address, BillingView
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.reading import Json, workspace_names
 from dashboard.services import ConsoleServices
@@ -26,7 +27,7 @@ FIGURES = (
 )
 
 
-def by_model(rows: Sequence[Json]) -> Any:
+def by_model(rows: Sequence[Json], address: Address) -> Any:
     """A row a model and currency; says so if nothing was charged."""
     if not rows:
         return html.Div(
@@ -34,6 +35,7 @@ def by_model(rows: Sequence[Json]) -> Any:
             className="panel",
         )
     twice = len({r["model"] for r in rows}) < len(rows)
+    some, ways = paged("the spend", rows, address, by="page-spend")
     drawn = [
         _row(
             f"{r['model']} {r['currency']}" if twice else r["model"],
@@ -41,19 +43,21 @@ def by_model(rows: Sequence[Json]) -> Any:
             r,
             rows,
         )
-        for r in rows
+        for r in some
     ]
-    return parts.panel("By model", parts.table("Sums by model", (Column("Model"), *FIGURES), drawn))
+    # Not called after the model: that name leads to the filter alone.
+    return parts.panel("Spend", [parts.table("Spend", (Column("Model"), *FIGURES), drawn), *ways])
 
 
 def by_key(
-    services: ConsoleServices, viewer: Viewer, shown: BillingView, rows: Sequence[Json]
+    services: ConsoleServices, viewer: Viewer, shown: BillingView, rows: Sequence[Json], address: Address
 ) -> list[html.Section]:
     """A row an API key and currency, by workspace; each leads to its entries of the ledger."""
     if not rows:
         return []
+    some, ways = paged("the API keys", rows, address, by="page-keys")
     spaces = workspace_names(services, viewer.access)
-    names = _key_names(services, viewer.access, {r["workspace_id"] for r in rows})
+    names = _key_names(services, viewer.access, {r["workspace_id"] for r in some})
     drawn = [
         _row(
             f"spend {r['workspace_id']} {r['api_key_id'] or 'admin'} {r['currency']}",
@@ -61,10 +65,10 @@ def by_key(
             r,
             rows,
         )
-        for r in rows
+        for r in some
     ]
-    table = parts.table("Sums by API key", (Column("API key"), *FIGURES), drawn)
-    return [parts.panel("By API key", table, note="the key with which a task was made")]
+    table = parts.table("Spend by API key", (Column("API key"), *FIGURES), drawn)
+    return [parts.panel("By API key", [table, *ways], note="the key with which a task was made")]
 
 
 def _key_cell(row: Json, shown: BillingView, names: Mapping[str, str], spaces: Mapping[str, str]) -> html.Td:

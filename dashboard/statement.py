@@ -10,8 +10,9 @@ from flask import Response
 from dashboard import parts, writing
 from dashboard.bill import charge_cells
 from dashboard.filters import Address, BillingView
+from dashboard.paging import paged
 from dashboard.parts import Column
-from dashboard.reading import Json, workspace_names
+from dashboard.reading import Json, once, workspace_names
 from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
 from metering.access import Access
@@ -59,17 +60,35 @@ def printed(services: ConsoleServices, access: Access, asked: Mapping[str, str])
 
 
 def statements(services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address) -> list[Any]:
-    """The month's statements by workspace and currency, drafts or final, and the chosen one's lines."""
-    found = services.statements.of(viewer.access, shown.month, shown.workspace)
+    """The month's statements by workspace and currency, drafts or final."""
+    found = _found(services, viewer, shown)
     if not found:
         return []
     names = workspace_names(services, viewer.access)
-    table = parts.table("Statements", COLUMNS, [_row(one, names, shown, address) for one in found])
+    some, ways = paged("the statements", found, address, by="page-statements")
+    table = parts.table("Statements", COLUMNS, [_row(one, names, shown, address) for one in some])
     draft = any(one["status"] == "draft" for one in found)
     note = "a draft until the month is closed" if draft else "closed for good"
+    return [html.Div(parts.panel("Statement", [table, *ways], note=note), className="tight")]
+
+
+def statement_lines(
+    services: ConsoleServices, viewer: Viewer, shown: BillingView, address: Address
+) -> list[Any]:
+    """The lines of the chosen statement, or of the only one."""
+    found, names = _found(services, viewer, shown), workspace_names(services, viewer.access)
     chosen = found if len(found) == 1 else [one for one in found if _identity(one) == shown.statement]
-    drawn = [parts.panel("Statement", table, note=note), *[_lines(one, names, shown) for one in chosen]]
-    return [html.Div(drawn, className="tight")]
+    return [html.Div(_lines(one, names, shown, address), className="tight") for one in chosen]
+
+
+def _found(services: ConsoleServices, viewer: Viewer, shown: BillingView) -> Sequence[Json]:
+    asked = {"period": shown.month, "workspace_id": shown.workspace}
+
+    def read() -> Json:
+        return {"data": services.statements.of(viewer.access, shown.month, shown.workspace)}
+
+    found: Sequence[Json] = once(services, viewer, "statements", asked, read)["data"]
+    return found
 
 
 def _identity(one: Json) -> str:
@@ -104,26 +123,27 @@ def _row(one: Json, names: Mapping[str, str], shown: BillingView, address: Addre
 
 def _title(one: Json, owner: str, address: Address) -> html.A:
     name = one["number"] or "Draft"
-    href = address.with_(statement=_identity(one), after=None).href
-    return parts.link(name, href, **{"aria-label": f"{name} of {owner} in {one['currency']}: its lines"})
+    href = address.with_(**{"statement": _identity(one), "after": None, "page-lines": None}).href
+    return parts.link([name, parts.hush(f" of {owner} in {one['currency']}: its lines")], href)
 
 
 def _paper(one: Json, owner: str, shown: BillingView) -> html.A:
     href = print_href(shown, workspace=one["workspace_id"], currency=one["currency"])
-    said = {"aria-label": f"Print {one['number'] or 'the draft'} of {owner} in {one['currency']}"}
-    return html.A("Print", href=href, target="_blank", className="link", **said)
+    which = parts.hush(f" {one['number'] or 'the draft'} of {owner} in {one['currency']}")
+    return html.A(["Print", which], href=href, target="_blank", className="link")
 
 
-def _lines(one: Json, names: Mapping[str, str], shown: BillingView) -> html.Section:
+def _lines(one: Json, names: Mapping[str, str], shown: BillingView, address: Address) -> html.Section:
     owner = names.get(one["workspace_id"], one["workspace_id"])
-    rows = [_line(one, line, number, shown) for number, line in enumerate(one["lines"], 1)]
+    some, ways = paged("the lines", list(enumerate(one["lines"], 1)), address, by="page-lines")
+    rows = [_line(one, line, number, shown) for number, line in some]
     rows += [
         _end("Rounding", "rounding", one, one["rounding"]),
         _end("Payable", "payable", one, one["payable"]),
     ]
     title = f"Lines of {one['number'] or 'the draft'}"
     table = parts.table(title, LINE_COLUMNS, rows)
-    return parts.panel(title, table, note=f"{owner}, {one['currency']}")
+    return parts.panel(title, [table, *ways], note=f"{owner}, {one['currency']}")
 
 
 def _line(one: Json, line: Json, number: int, shown: BillingView) -> html.Tr:

@@ -7,7 +7,8 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.filters import PREFIX
+from dashboard.filters import PREFIX, Address
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.reading import Json
 from dashboard.services import ConsoleServices
@@ -23,11 +24,12 @@ COLUMNS = (
 MOST_PRICES = 1000
 
 
-def upstreams(services: ConsoleServices) -> html.Section:
+def upstreams(services: ConsoleServices, address: Address) -> html.Section:
     """A row for each upstream of each model."""
     health, prices = services.upstreams_up(), _prices(services)
+    shown, ways = paged("the models", services.catalog.allowed(None), address, by="page-models")
     rows = []
-    for name in services.catalog.allowed(None):
+    for name in shown:
         options = services.catalog.get(name)
         assert options is not None
         places = [up for (model, up) in health if model == name] or ["built in"]
@@ -38,7 +40,7 @@ def upstreams(services: ConsoleServices) -> html.Section:
     table = parts.table("Models and their upstreams", COLUMNS, rows)
     more = parts.link("Price book", f"{PREFIX}/billing")
     note = "prices in force: real time struck through, then what a batch costs"
-    return parts.panel("Models and upstreams", table, more, note=note, classes="tight")
+    return parts.panel("Models and upstreams", [table, *ways], more, note=note, classes="tight")
 
 
 def _prices(services: ConsoleServices) -> Mapping[str, list[Json]]:

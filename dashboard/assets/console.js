@@ -40,12 +40,22 @@
   // ---- filters: the form is the address ------------------------------------------------------------
   const TYPED_MS = 350, SET_MS = 1500;
   let waits = null, typing = false;
+  function later(milliseconds, act) { clearTimeout(waits); waits = setTimeout(() => { waits = null; act(); }, milliseconds); }
+  function at_once() { clearTimeout(waits); waits = null; }
+  addEventListener("popstate", () => { // Back shows at once what is asked for again, also what was drawn like that before
+    at_once();
+    typing = false;
+    const query = new URLSearchParams(location.search);
+    for (const field of all("form[data-filters] :is(select, [type=search])")) {
+      const value = field.name && (query.get(field.name) || "");
+      if (field.name && (!field.options || Array.from(field.options).some((option) => option.value === value))) field.value = value;
+    }
+  });
 
   // What the address says and the form does not ask (sort, columns, table) stays; a page's number does not.
   function address(form, changed) {
     const query = new URLSearchParams(location.search);
-    query.delete("page");
-    query.delete("after");
+    for (const name of [...query.keys()]) if (name === "after" || name.startsWith("page")) query.delete(name);
     const ends = ["from", "to"], moved = changed && ends.includes(changed.name);
     for (const field of form.elements) {
       if (!field.name || (ends.includes(field.name) && !moved)) continue; // a period stays relative until an end is set
@@ -57,7 +67,7 @@
     return written(query);
   }
   function follow(form, changed, replace) {
-    clearTimeout(waits);
+    at_once();
     const href = address(form, changed);
     if (href !== location.pathname + location.search) page.go(href, replace);
   }
@@ -72,22 +82,25 @@
       return form.elements.from.focus();
     }
     if (field.name === "zone") page.keep("nightrate_chosen_zone", field.value);
-    clearTimeout(waits);
     // A date is a change at each of its parts: it is followed when one goes on, or after a while.
-    if (field.type === "datetime-local") waits = setTimeout(() => follow(form, field), SET_MS);
+    if (field.type === "datetime-local") later(SET_MS, () => follow(form, field));
     else follow(form, field);
   });
   document.addEventListener("input", (event) => { // a search goes on while one types; Back leaves it as a whole
     const field = event.target, form = filters(field);
     if (!form || field.type !== "search") return;
-    clearTimeout(waits);
-    waits = setTimeout(() => { follow(form, field, typing); typing = true; }, TYPED_MS);
+    later(TYPED_MS, () => { follow(form, field, typing); typing = true; });
   });
   document.addEventListener("focusout", (event) => {
     const field = event.target, form = filters(field);
     if (!form) return;
     if (field.type === "datetime-local" && field.value) settle(form, field);
-    if (field.type === "search") { follow(form, field, typing); typing = false; }
+    // A page that is drawn again takes the field away too; then somebody stands on its successor in a moment.
+    if (field.type === "search") setTimeout(() => {
+      if (document.activeElement.name === field.name) return;
+      if (waits) follow(form, field, typing);
+      typing = false;
+    });
   });
   function settle(form, field) {
     const known = field.defaultValue || "", value = field.value.length === 16 ? field.value + ":00" : field.value;
@@ -180,8 +193,12 @@
   function alike(within, element) { return all(element.localName, within).filter((other) => other.textContent === element.textContent); }
   function stand() {
     if (!stood || stood.element.isConnected || document.activeElement !== document.body) return;
-    const within = $(stood.place), next = within && alike(within, stood.element)[stood.nth];
-    if (next) next.focus({ preventScroll: true });
+    const stood_on = stood.element, within = $(stood.place), next = within && alike(within, stood_on)[stood.nth];
+    if (!next) return;
+    next.focus({ preventScroll: true });
+    if (next.type !== "search") return;
+    if (waits) next.value = stood_on.value; // what was typed since it was asked
+    next.setSelectionRange(stood_on.selectionStart, stood_on.selectionEnd);
   }
   new MutationObserver(() => { mark(); stand(); }).observe(document.body, { childList: true, subtree: true });
 })();

@@ -1,7 +1,6 @@
 """Billing: a month of the ledger. Only requests that succeeded, at half of the real-time price."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,11 +17,14 @@ from dashboard.reading import Json, workspace_names
 from dashboard.services import ConsoleServices
 from dashboard.spend import by_key, by_model
 from dashboard.spendcharts import spend_charts
-from dashboard.statement import print_href, statements
+from dashboard.statement import print_href, statement_lines, statements
 from dashboard.viewer import Viewer
+from metering.errors import Refused
 from metering.ledger import SummaryFilter
+from metering.ranges import month as month_range
 
 MONTHS_OFFERED = 24
+Draw = Callable[[ConsoleServices, Viewer, Address], list[Any]]
 
 
 def view(services: ConsoleServices, viewer: Viewer, address: Address) -> BillingView:
@@ -34,15 +36,15 @@ def head(services: ConsoleServices, viewer: Viewer, address: Address) -> list[An
     """Name and filters."""
     shown, names = view(services, viewer, address), workspace_names(services, viewer.access)
     months = months_back(f"{viewer.now.astimezone(services.billing.zone):%Y-%m}", MONTHS_OFFERED)
-    offered = months if shown.month in months else [shown.month, *months]
+    offered = {m: writing.month(m) for m in months}
+    if shown.month not in offered:
+        offered = {shown.month: _word(services, shown.month), **offered}
     models = sorted(set(services.catalog.allowed(None)) | ({shown.model} if shown.model else set()))
     sub = "Only requests that succeeded, at half of the real-time price, on the day their task ended."
     return [
         parts.head("Billing", sub, _print_button(shown)),
         parts.bar(
-            parts.choice(
-                "Month", "month", [(m, writing.month(m)) for m in offered if _is_month(m)], shown.month
-            ),
+            parts.choice("Month", "month", offered.items(), shown.month),
             parts.choice("Workspace", "workspace", [("", "All"), *names.items()], shown.workspace or ""),
             parts.choice("Model", "model", [("", "All"), *[(m, m) for m in models]], shown.model or ""),
         ),
@@ -53,12 +55,27 @@ def _print_button(shown: BillingView) -> html.A:
     return html.A("Print statement", href=print_href(shown), target="_blank", className="btn")
 
 
-def _is_month(text: str) -> bool:
+def _word(services: ConsoleServices, month: str) -> str:
+    """A month of the address, which may be none: then as it stands there, so that another can be chosen."""
     try:
-        datetime.strptime(text, "%Y-%m")  # noqa: DTZ007  (a calendar month)
-    except ValueError:
-        return False
-    return True
+        return writing.month(str(month_range(month, zone=services.billing.zone).period))
+    except Refused:
+        return month
+
+
+def _of_month(draw: Draw) -> Draw:
+    """A section that leaves it to the first one to say that a month is none or a workspace unknown."""
+
+    def drawn(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+        try:
+            month_range(view(services, viewer, address).month, zone=services.billing.zone)
+            return draw(services, viewer, address)
+        except Refused as refused:
+            if refused.param in ("period", "workspace_id"):
+                return []
+            raise
+
+    return drawn
 
 
 def _totals(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
@@ -69,31 +86,25 @@ def _totals(services: ConsoleServices, viewer: Viewer, address: Address) -> list
 
 
 def _spend(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    """By model and by API key."""
+    """By model."""
+    rows = summary(services, viewer, view(services, viewer, address), ("model",))["data"]
+    return [by_model(rows, address)]
+
+
+def _keys(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
+    """By API key."""
     shown = view(services, viewer, address)
-    models = summary(services, viewer, shown, ("model",))["data"]
-    keys = summary(services, viewer, shown, ("workspace", "api_key"))["data"]
-    return [by_model(models), *by_key(services, viewer, shown, keys)]
+    rows = summary(services, viewer, shown, ("workspace", "api_key"))["data"]
+    return by_key(services, viewer, shown, rows, address)
 
 
-def _statements(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    return statements(services, viewer, view(services, viewer, address), address)
-
-
-def _entries(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    return ledger_lines(services, viewer, view(services, viewer, address), address)
+def _of_view(draw: Callable[[ConsoleServices, Viewer, BillingView, Address], list[Any]]) -> Draw:
+    """A section of what the address asks for."""
+    return _of_month(lambda s, viewer, address: draw(s, viewer, view(s, viewer, address), address))
 
 
 def _exports(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     return [exports(view(services, viewer, address))]
-
-
-def _budgets(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
-    return budgets(services, viewer, view(services, viewer, address))
-
-
-def _prices(services: ConsoleServices, viewer: Viewer, _: Address) -> list[Any]:
-    return price_book(services, viewer)
 
 
 def summary(services: ConsoleServices, viewer: Viewer, shown: BillingView, groups: tuple[str, ...]) -> Json:
@@ -170,12 +181,14 @@ def _charts(services: ConsoleServices, viewer: Viewer, address: Address) -> list
 
 SECTIONS = {
     "billing-totals": _totals,
-    "billing-charts": _charts,
-    "billing-spend": _spend,
-    "billing-statements": _statements,
-    "billing-entries": _entries,
-    "billing-exports": _exports,
-    "billing-budgets": _budgets,
-    "billing-prices": _prices,
+    "billing-charts": _of_month(_charts),
+    "billing-spend": _of_month(_spend),
+    "billing-keys": _of_month(_keys),
+    "billing-statements": _of_view(statements),
+    "billing-lines": _of_view(statement_lines),
+    "billing-entries": _of_view(ledger_lines),
+    "billing-exports": _of_month(_exports),
+    "billing-budgets": _of_view(budgets),
+    "billing-prices": price_book,
 }
 """From the whole down to single entries of the ledger, then what belongs to them."""

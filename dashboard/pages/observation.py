@@ -6,8 +6,9 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.filters import Address, PeriodView, page_of
+from dashboard.filters import Address, PeriodView
 from dashboard.modeltable import ModelTable, Trends, grouped
+from dashboard.paging import paged
 from dashboard.period import in_words, period_fields, told
 from dashboard.reading import Json, money_of, statistics, workspace_names
 from dashboard.services import ConsoleServices
@@ -18,7 +19,6 @@ from metering.errors import Refused
 
 STEPS = 24
 """Parts of the period in a row's trend."""
-MODELS_SHOWN = 20
 Draw = Callable[[ConsoleServices, Viewer, Address], list[Any]]
 
 
@@ -79,14 +79,8 @@ def models(services: ConsoleServices, viewer: Viewer, address: Address) -> list[
     names, trends = workspace_names(services, viewer.access), _trends(services, viewer, view)
     table = ModelTable(address, names, trends)
     groups = grouped(rows, _sums(services, viewer, view, rows), table.sort)
-    page = page_of(address.get("page"))
-    first = (page - 1) * MODELS_SHOWN
-    shown = groups[first : first + MODELS_SHOWN]
-    body = [table.draw(shown)]
-    if len(groups) > MODELS_SHOWN:
-        last = first + len(shown)
-        places = f"{writing.count(first + 1)}–{writing.count(last)} of {writing.count(len(groups))}"
-        body.append(parts.pages("Pages of the models", places, address, page, more=last < len(groups)))
+    shown, ways = paged("the models", groups, address, shown=table.models_shown)
+    body = [*table.draw(shown), *ways]
     note = _said(rows, groups)
     return [parts.panel("All models", body, *_ways(address), note=note, classes="tight")]
 

@@ -6,7 +6,8 @@ from typing import Any
 from dash import html
 
 from dashboard import parts, writing
-from dashboard.filters import PREFIX, Address, page_of
+from dashboard.filters import PREFIX, Address
+from dashboard.paging import paged
 from dashboard.parts import Column
 from dashboard.reading import workspaces_of
 from dashboard.services import ConsoleServices
@@ -24,8 +25,6 @@ COLUMNS = (
     Column("State"),
     Column("Actions", number=True),
 )
-SHOWN = 25
-"""Workspaces of a page."""
 
 
 def head(_: ConsoleServices, viewer: Viewer, __: Address) -> list[Any]:
@@ -37,16 +36,10 @@ def head(_: ConsoleServices, viewer: Viewer, __: Address) -> list[Any]:
 def workspaces(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """All workspaces, and the form that makes one."""
     viewer.access.require_admin()
-    every, page = workspaces_of(services, viewer.access), page_of(address.get("page"))
-    first = (page - 1) * SHOWN
-    shown, budgets = every[first : first + SHOWN], budget_words(services, viewer)
-    body = [
-        parts.table("Workspaces", COLUMNS, [_row(services, w, budgets.get(w.id), address) for w in shown])
-    ]
-    if len(every) > SHOWN:
-        last = first + len(shown)
-        places = f"{writing.count(first + 1)}–{writing.count(last)} of {writing.count(len(every))}"
-        body.append(parts.pages("Pages of the workspaces", places, address, page, more=last < len(every)))
+    every, budgets = workspaces_of(services, viewer.access), budget_words(services, viewer)
+    shown, ways = paged("the workspaces", every, address)
+    rows = [_row(services, w, budgets.get(w.id), address) for w in shown]
+    body = [parts.table("Workspaces", COLUMNS, rows), *ways]
     form = parts.small_form(
         f"{PREFIX}/do/workspaces", "Create workspace", parts.entry("Name", "name", "", maxLength="100")
     )
@@ -139,10 +132,10 @@ def terms_of_chosen(services: ConsoleServices, viewer: Viewer, address: Address)
     return [terms(services, workspace)] if workspace is not None else []
 
 
-def models(services: ConsoleServices, viewer: Viewer, _: Address) -> list[Any]:
+def models(services: ConsoleServices, viewer: Viewer, address: Address) -> list[Any]:
     """Every model with its upstreams and its price."""
     viewer.access.require_admin()
-    return [upstreams(services)]
+    return [upstreams(services, address)]
 
 
 def about(services: ConsoleServices, _: Viewer, __: Address) -> list[Any]:

@@ -146,3 +146,17 @@ def test_a_budget_that_is_nearly_used_gives_notice(open_console: Open, server: S
     page = watched.visit("billing")
     expect(page.get_by_role("region", name="Ledger")).to_be_visible()
     expect(page.locator(".banner[role=note]")).to_have_count(0)
+
+
+def test_a_month_that_is_none_is_said_once(open_console: Open, server: Server) -> None:
+    """By the first section; the others keep still, nothing is logged, and another month can be chosen."""
+    page = open_console().visit("billing?month=2026-13")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("alert")).to_have_text(
+        ["'2026-13' is not a month. Write YYYY-MM, for instance 2026-03."]
+    )
+    expect(page.get_by_label("Month")).to_have_value("2026-13")
+    page.get_by_label("Month").select_option(f"{datetime.now(UTC):%Y-%m}")
+    expect(page.get_by_role("region", name="Exports")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert "could not draw" not in server.log.read_text()

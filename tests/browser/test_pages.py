@@ -46,12 +46,15 @@ FIELDS = {
     "": ("Workspace", "Status", "Search task name or ID"),
     "observation?from=now-7d": ("Inference type", "Period", "Workspace", "Zone"),
     "monitor/m": ("Inference type", "Period", "Precision", "Workspace", "Zone"),
-    "billing": ("Month",),
+    "billing": ("Month", "Workspace", "Model"),
 }
 
 
-def test_each_name_leads_to_one_field(open_console: Open, ended: str) -> None:
+def test_each_name_leads_to_one_field(
+    open_console: Open, server: Server, ended: str, tenant: dict[str, str]
+) -> None:
     """Programs and screen readers find a field by its name, and nothing else by it."""
+    server.wait(server.submit(["another workspace's"], tenant["key"]))
     watched = open_console()
     for path, names in FIELDS.items():
         page = watched.visit(path)
@@ -113,8 +116,8 @@ def test_a_wrong_key_is_told_so(open_console: Open, server: Server) -> None:
 
 def test_figures_are_those_of_the_api(open_console: Open, server: Server, ended: str) -> None:
     """Cards and cells carry the API's exact values; Monitor is one click away."""
-    answer = server.get("/v1/statistics")
-    page = open_console().visit("observation")
+    answer = server.get("/v1/statistics?workspace_id=default")
+    page = open_console().visit("observation?workspace=default")
     for metric in ("calls", "failed", "total_tokens", "avg_duration_ms"):
         card = page.locator(f'[data-metric="{metric}"]')
         assert float(card.get_attribute("data-value") or "") == pytest.approx(answer["totals"][metric]), (

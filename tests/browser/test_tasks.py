@@ -1,8 +1,9 @@
 """Tasks in the console: made, watched, cancelled, understood."""
 
+import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.server import Server, request
@@ -112,3 +113,59 @@ def test_a_workspace_s_key_sees_its_own(open_console: Open, server: Server, tena
     expect(watched.visit("observation").locator('[data-metric="calls"]')).to_have_attribute("data-value", "1")
     page.goto(f"{server.url}/console/settings")
     expect(page.locator("h1")).to_have_text("Page not found")
+
+
+def history_length(page: Page) -> int:
+    length: int = page.evaluate("history.length")
+    return length
+
+
+def test_a_search_is_one_step_back(open_console: Open, server: Server) -> None:
+    """However slowly it is typed; and Back with the field still in focus leads back, once."""
+    server.wait(server.submit(["hello"], metadata={"ds_name": "Quicksilver"}))
+    page = open_console().page
+    page.get_by_label("Status").select_option("Completed")
+    expect(page).to_have_url(re.compile("status=Completed$"))
+    before, search = history_length(page), page.get_by_label("Search")
+    for part in ("quick", "silver", " "):
+        search.press_sequentially(part)
+        page.wait_for_load_state("networkidle")
+    expect(page).to_have_url(re.compile("search=quicksilver$"))
+    expect(search).to_be_focused()
+    assert history_length(page) == before + 1
+    page.get_by_label("Workspace").select_option("default")
+    expect(page).to_have_url(re.compile("workspace=default$"))
+    page.wait_for_load_state("networkidle")
+    page.go_back()
+    expect(page).to_have_url(re.compile("search=quicksilver$"))
+    expect(page.get_by_label("Workspace")).to_have_value("")
+    page.go_back()
+    expect(search).to_have_value("")
+    page.wait_for_load_state("networkidle")
+    assert "search" not in page.url
+    assert history_length(page) == before + 2
+
+
+def test_what_is_typed_while_an_answer_is_on_its_way_stays(open_console: Open, server: Server) -> None:
+    """In the field, where one stands, and in the address afterwards."""
+    page = open_console().page
+    search = page.get_by_label("Search")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if held or "search=slow" not in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/_dash-update-component*", hold)
+    search.press_sequentially("slow")
+    expect(page).to_have_url(re.compile("search=slow$"))
+    page.wait_for_timeout(200)
+    search.press_sequentially("ly", delay=100)
+    held[0].continue_()
+    search.press_sequentially(" typed", delay=100)
+    expect(search).to_have_value("slowly typed")
+    expect(page).to_have_url(re.compile("search=slowly\\+typed$"))
+    expect(search).to_be_focused()
+    expect(search).to_have_value("slowly typed")
