@@ -24,7 +24,7 @@ WAITS = {
     "queue": "Other tasks of this model are ahead; it takes turns with them.",
     "rate_limit": "The upstream asked to slow down (429); it is asked again after the pause it wished.",
     "outage": "The upstream does not answer. It is probed until it does; nothing counts as failed meanwhile.",
-    "disk": "There is too little room on the disk for results; it goes on when there is more.",
+    "disk": "The data folder takes no writes, or has too little room; it goes on by itself when that is over.",
     "model_gone": "The settings no longer name its model; name it again, or cancel the task.",
     "ending_failed": "Its end could not be written down; that is tried again by itself, and the log says why.",
 }

@@ -27,6 +27,8 @@ class Lane:
     """What all upstreams of the model may be asked for in a minute; none if that is not limited."""
     down_since: datetime | None = None
     """The beginning of an outage; none while it is up."""
+    up_since: float = float("-inf")
+    """Monotonic moment at which its last outage was over."""
     last_success: float = float("-inf")
     """Monotonic moment of the last successful answer."""
     last_success_begun: float = float("-inf")
@@ -75,7 +77,12 @@ class Lane:
         self.last_success = ended
         if begun > self.last_success_begun:
             self.last_success_begun = begun
-        self.down_since = None
+        if self.down_since is not None:
+            self.recovered(ended)
+
+    def recovered(self, now: float) -> None:
+        """An outage is over."""
+        self.down_since, self.up_since = None, now
 
     def learn(self, attempt: "Attempt") -> None:
         """How many requests it should have, from how it answered one that is still counted as under way."""

@@ -1,6 +1,7 @@
 """What an operator may set about models, limits and execution (SPEC §12)."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -20,8 +21,15 @@ TEST_MODEL = "batch-test-model"
 
 
 def _http_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(url)
+        whole = parts.hostname and parts.port != 0  # asked for, a port that is none raises
+    except ValueError as error:
+        raise ValueError(f"{url!r} is not an http:// or https:// address: {error}") from None
+    if not whole or not url.startswith(("http://", "https://")) or not url.isprintable() or " " in url:
         raise ValueError(f"{url!r} is not an http:// or https:// address")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{url!r} has a part behind its path, which is not sent: leave out '?' or '#'")
     return url.rstrip("/")
 
 

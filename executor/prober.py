@@ -46,8 +46,8 @@ class Prober:
         self._task: asyncio.Task[None] | None = None
 
     def doubt(self, attempt: Attempt) -> None:
-        """Has a failed attempt judged by the next probe; during an outage it is the upstream's fault."""
-        if not self._lane.up:
+        """Has a failed attempt judged by the next probe; if an outage fell into it, it is the upstream's fault."""
+        if not self._lane.up or attempt.begun < self._lane.up_since:
             self._settle(attempt, False)
             return
         self._doubted.append(attempt)
@@ -133,7 +133,7 @@ class Prober:
         lane = self._lane
         if healthy and not lane.up:
             log.warning("%s of %s is up again", lane.label, lane.model)
-            lane.down_since = None
+            lane.recovered(time.monotonic())
         elif not healthy and lane.up:
             log.error(
                 "%s of %s is down: its /models answered %s", lane.label, lane.model, status or "nothing"

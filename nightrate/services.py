@@ -11,6 +11,7 @@ from executor.faults import FaultPoints
 from executor.files import Files
 from executor.models import ModelCatalog
 from executor.options import ModelOptions
+from executor.wire.origin import sendable
 from metering.access import ADMIN
 from metering.clock import Clock
 from metering.errors import Conflict
@@ -103,8 +104,13 @@ def _upstream_keys(models: Sequence[ModelOptions], env: Mapping[str, str]) -> di
     keys: dict[str, str | None] = {}
     for model in models:
         if model.api_key_env is not None:
-            keys[model.name] = env.get(model.api_key_env)
-            if not keys[model.name]:
+            key = keys[model.name] = env.get(model.api_key_env, "").strip()
+            if not sendable(key):
+                raise SettingsError(
+                    f"model {model.name!r}: the key in the environment variable {model.api_key_env} holds "
+                    "characters that no HTTP header can carry; export it anew, without quotes or line breaks"
+                )
+            if not key:
                 raise SettingsError(
                     f"model {model.name!r}: the environment variable {model.api_key_env} that api_key_env names "
                     "is not set; export the provider's key in it"

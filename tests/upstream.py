@@ -5,7 +5,7 @@
         assert upstream.asked["hello 1"] == 1
 
 `upstream.rule` may decide for every request instead (return None to let the prompt decide);
-`upstream.models_status` is what `GET /models` answers; `stop()` and `start()` make an outage on the
+`upstream.models_status` is what `GET /models` answers, `models_kind = "hang"` or `"cut"` how it fails to; `stop()` and `start()` make an outage on the
 same port. Alone: `python -m tests.upstream --port 9000 --latency 0.05`.
 """
 
@@ -54,6 +54,7 @@ class Upstream:
     def __init__(self, *, port: int = 0, latency: float = 0.0, rule: Rule | None = None, record: bool = True):
         self.port, self.latency, self.rule, self.record = port or reserved_port(), latency, rule, record
         self.models_status: int = 200
+        self.models_kind: str = "ok"
         self.completion_id: str | None = "chatcmpl-same-for-all"
         """None numbers them; one id for all is what some self-hosted servers do."""
         self.seen: list[Seen] = []
@@ -90,6 +91,11 @@ class Upstream:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
             self._loop = self._thread = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it listens."""
+        return self._thread is not None
 
     def forget(self) -> None:
         """Empties what was recorded."""
@@ -187,13 +193,20 @@ class Connection(asyncio.Protocol):
     def _get(self, path: str) -> None:
         if path.endswith("/models"):
             self.upstream.probes += 1
-            status = self.upstream.models_status
-            return self._send(status, _dumps({"object": "list", "data": [{"id": "m", "object": "model"}]}))
+            return self._models(self.upstream.models_status, self.upstream.models_kind)
         if path == "/counts":
             return self._send(
                 200, _dumps({"total": self.upstream.total, "most": self.upstream.most_in_flight})
             )
         return self._send(404, _dumps(_error(404)))
+
+    def _models(self, status: int, kind: str) -> None:
+        body = _dumps({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        if kind == "cut":
+            self.transport.write(_header(status, len(body)) + body[:10])
+            self.transport.close()
+        elif kind != "hang":
+            self._send(status, body)
 
     def _answer(self, seen: Seen, how: Behaviour) -> None:
         if self.transport.is_closing():

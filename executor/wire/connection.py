@@ -11,7 +11,8 @@ import httptools
 from executor.wire.exchange import Exchange
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of an answer's status line and headers together."""
+"""Of an answer's status line and headers together, and of what may follow without a part of its body: a chunk's
+extension, trailers."""
 _JOINED_BYTES = 64 * 1024
 """A smaller body goes out in one piece with its head: a copy costs less than a second write."""
 _DRAIN_SECONDS = 0.2
@@ -97,8 +98,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came; tells of a finished answer only after that, so that nothing is taken for the next."""
-        if not self._body_begun:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)  # until a part of the body shows that it was not all head
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail_or_close("it switched protocols")
             return
-        if not self._body_begun and self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._fail_or_close(f"its headers are larger than {MAX_HEAD_BYTES} bytes")
         elif self._complete:
             self._finish()
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body is there."""
-        exchange = self._exchange
+        self._head_bytes, exchange = 0, self._exchange
         if exchange is not None and not (exchange.over or self._complete):
             exchange.body(body)
 

@@ -157,9 +157,16 @@ def _told(_: Answer | NoAnswer) -> None: ...
 
 
 class Glance(Exchange):
-    """Is over with the status: the body is not waited for."""
+    """Wants the status alone, but of an answer that is complete: one that is cut off is none. A 5xx is enough."""
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The status line and all headers are there."""
         super().head(status, headers)
-        self._conclude(Answer(status, b""))
+        if status >= 500:
+            self._conclude(Answer(status, b""))
+
+    def body(self, chunk: bytes) -> None:
+        """Bytes of the body have come: nothing is kept of them."""
+        self._bytes += len(chunk)
+        if self._bytes > self._limit:
+            self._conclude(Answer(self.status, b""))

@@ -54,6 +54,11 @@ def head_of(url: str, method: str, path: str, api_key: str | None) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
+def sendable(api_key: str) -> bool:
+    """Whether a header can carry this key."""
+    return api_key.isprintable() and all(ord(character) < 256 for character in api_key)
+
+
 def without_user_info(url: str) -> str:
     """The URL as it may be shown: without name and password."""
     parts = urlsplit(url)

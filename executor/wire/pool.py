@@ -133,11 +133,12 @@ class Pool:
                     ssl=self._tls,
                     server_hostname=origin.host if self._tls else None,
                 )
-            self.free(connection)
-        except TimeoutError:
-            pass  # whoever waited so long is told by the tick
+        except (TimeoutError, asyncio.CancelledError):
+            connection.abort()  # whoever waited so long is told by the tick
         except (OSError, UnicodeError) as error:
             self._refuse(str(error))
+        else:
+            self.free(connection)
         finally:
             if not connection.opened:
                 self._sockets.give()

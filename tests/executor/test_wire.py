@@ -163,6 +163,39 @@ def test_an_answer_above_the_limit_is_refused_and_not_read_on() -> None:
         assert after.status == 200
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nx: ", b"1;x=", b"000"], ids=["trailers", "extension", "length"])
+def test_what_is_no_body_is_bounded_too(endless: bytes) -> None:
+    """Trailers and chunks' extensions without end are not read on, nor kept."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
+    [answer, after], _ = asked((head, endless, *[b"0" * 50_000] * 4), times=2)
+    assert isinstance(answer, NoAnswer)
+    assert answer.code == "connection_error"
+    assert after.status == 200
+
+
+def test_an_answer_may_come_before_the_request_is_read() -> None:
+    """A server that refuses a large body by its head alone, and closes: its answer is what counts."""
+
+    async def work() -> tuple[Answer | NoAnswer, int]:
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+            await asyncio.sleep(0.05)
+            writer.close()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0, limit=1000)
+        sockets = Sockets(9)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        upstream = http_upstream(url, sockets=sockets)
+        answer = await answer_of(upstream, {"model": "m" * 20_000_000})
+        upstream.close()
+        server.close()
+        await asyncio.sleep(0.05)
+        return answer, sockets.free
+
+    assert run(work) == (Answer(413, b"{}"), 9)
+
+
 def test_no_answer_in_time_is_a_timeout() -> None:
     """From the request's start to the last byte; the connection goes with it."""
     [answer, after], peer = asked(
@@ -184,6 +217,29 @@ def test_nobody_listens() -> None:
     assert isinstance(answer, NoAnswer)
     assert answer.code == "connection_error"
     assert "refused" in answer.message.lower()
+
+
+def test_a_host_that_does_not_exist_and_one_that_never_shakes_hands() -> None:
+    """Both are connection errors that say so, and no socket is lost."""
+
+    async def work() -> tuple[list[Answer | NoAnswer], int]:
+        sockets, held = Sockets(9), list[asyncio.StreamWriter]()
+        silent = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
+        urls = "http://nowhere.invalid/v1", f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}/v1"
+        found = []
+        for url in urls:
+            upstream = http_upstream(url, sockets=sockets, connect_timeout_seconds=0.3)
+            found.append(await answer_of(upstream, BODY))
+            upstream.close()
+        silent.close()
+        await asyncio.sleep(0.1)
+        return found, sockets.free
+
+    (unknown, unshaken), left = run(work)
+    assert isinstance(unknown, NoAnswer)
+    assert isinstance(unshaken, NoAnswer)
+    assert (unknown.code, unshaken.code, left) == ("connection_error", "connection_error", 9)
+    assert "no connection within 0.3 s" in unshaken.message
 
 
 def test_what_is_given_up_is_told_to_nobody() -> None:
@@ -271,16 +327,19 @@ def test_a_request_says_what_it_must() -> None:
     assert peer.bodies == [b"x", b"x" * 200_000]
 
 
-def test_the_probe_reads_the_status_alone() -> None:
-    """A body that never ends doesn't matter; no answer is none, in the time it was given."""
+def test_the_probe_wants_a_complete_answer_and_reads_its_status_alone() -> None:
+    """What is cut off, or never ends in the time that it was given, is none; of a 5xx the status is enough."""
 
     async def work() -> list[int | None]:
-        endless = b"HTTP/1.1 503 Busy\r\ncontent-length: 900\r\n\r\n{"
-        async with serving(Peer((endless,), (b"HTTP/1.1 ",))) as peer:
-            upstream = http_upstream(peer.url)
-            return [await upstream.probe(5), await upstream.probe(0.1), await upstream.probe(5)]
+        endless = (b"HTTP/1.1 %d Status\r\ncontent-length: 900\r\n\r\n{",)
+        cut = (endless[0] % 200, None)
+        large = (b"HTTP/1.1 404 No\r\ncontent-length: 5000\r\n\r\n" + b"x" * 5000,)
+        answers = (endless[0] % 503,), cut, (endless[0] % 200,), (b"HTTP/1.1 ",), large
+        async with serving(Peer(*answers)) as peer:
+            upstream = http_upstream(peer.url, response_bytes=1000)
+            return [await upstream.probe(seconds) for seconds in (5, 5, 0.1, 0.1, 5, 5)]
 
-    assert run(work) == [503, None, 200]
+    assert run(work) == [503, None, None, None, 404, 200]
 
 
 def test_encrypted_connections_are_checked(tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def test_wrong_settings(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_a_key_that_no_header_can_carry(tmp_path: Path) -> None:
+    """It is told at start and not by every request; a line break at its end is none of it."""
+    (tmp_path / "prices.toml").write_text(PRICES)
+    config = tmp_path / "nightrate.toml"
+    config.write_text(NEEDED + "api_key_env = 'UPSTREAM_KEY'\n")
+    for key in ("two\nlines", "“quoted”"):
+        refused(config, WRONG_SETTINGS, "UPSTREAM_KEY", "no HTTP header can carry", UPSTREAM_KEY=key)
+    refused(config, WRONG_SETTINGS, "UPSTREAM_KEY", "is not set", UPSTREAM_KEY=" \n")
+
+
 MODEL = "[[models]]\nname = '%s'\nupstreams = ['http://127.0.0.1:9/v1']\n"
 NEEDED = f"[server]\nport = 0\n{MODEL % 'm'}"
 PRICE_FAULTS = [
