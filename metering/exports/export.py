@@ -83,9 +83,10 @@ class Exports:
                 _check_workspace(read, request)
                 if name == "xlsx" and request.kind == "charges":
                     check_rows(read.query("exports.charge_count", **asked.values)[0]["rows"])
-                found = (form.prepare(table, kind.columns) for table in kind.rows_for(name)(read, asked))
-                with ahead(found) as tables:
-                    rows = form.write(hashed, kind.columns, tables)
+                with ahead(kind.rows_for(name)(read, asked)) as found:
+                    prepared = (form.prepare(table, kind.columns) for table in found)
+                    with ahead(prepared) as tables:
+                        rows = form.write(hashed, kind.columns, tables)
                 facts = kind.facts(read, asked)
             size = content.tell()
             sha256 = hashed.sha256()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from metering.exports.focus import whole_rows
 from metering.ranges import Range
 from metering.statements import Statements
 from metering.store import Reader
@@ -56,9 +57,10 @@ def charges(read: Reader, asked: Asked) -> Iterator[pa.Table]:
 
 def focus(read: Reader, asked: Asked) -> Iterator[pa.Table]:
     """The same entries as FOCUS has them, then the roundings of the period's final statements."""
-    yield from _by_entry(read, asked, "focus.rows")
+    for table in _by_entry(read, asked, "focus.rows", identity="x_ChargeId"):
+        yield whole_rows(table, asked.values)
     if asked.span.period is not None:
-        yield read.table("focus.roundings", **asked.values)
+        yield whole_rows(read.table("focus.roundings", **asked.values), asked.values)
 
 
 def usage(read: Reader, asked: Asked) -> Iterator[pa.Table]:
@@ -75,8 +77,8 @@ def events(read: Reader, asked: Asked) -> Iterator[pa.Table]:
         yield _slice(read, "exports.events", asked, start, end, ("ended_at", "task_id", "line_no"))
 
 
-def _by_entry(read: Reader, asked: Asked, block: str) -> Iterator[pa.Table]:
-    order = ("recorded_at", "charge_id")
+def _by_entry(read: Reader, asked: Asked, block: str, identity: str = "charge_id") -> Iterator[pa.Table]:
+    order = ("recorded_at", identity)
     for start, end in pairwise(_charge_slices(read, asked)):
         yield _slice(read, block, asked, start, end, order)
 

@@ -1,5 +1,6 @@
 """Writing what comes in pieces: to a file that appears as a whole or not at all, or to standard output."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,14 @@ def save(screen: Screen, pieces: Iterator[bytes], size: int | None, out: Path | 
                 raise CliFailure(f"{out or 'standard output'} can't be written: {error.strerror}") from error
             done += len(piece)
             progressed(done)
+
+
+def save_beside(file: Path, suffix: str, content: object) -> Path:
+    """Writes JSON under the file's name and the suffix, as a whole or not at all; where it is."""
+    beside = file.with_name(file.name + suffix)
+    with _target(beside) as target:
+        target.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    return beside
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from nightrate.cli.download import save
+from nightrate.cli.download import save, save_beside
+from nightrate.cli.failure import CliFailure
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen
 from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
@@ -17,6 +18,7 @@ from nightrate.cli.work import connect
 Kind = Literal["charges", "usage", "statement", "events", "focus", "ledger"]
 Format = Literal["csv", "xlsx", "parquet", "jsonl", "json", "beancount"]
 Profile = Literal["machine", "spreadsheet"]
+_TRIES = 3
 Start = Annotated[str | None, typer.Option("--start", help="ISO 8601 with zone, or Unix seconds; inclusive")]
 End = Annotated[str | None, typer.Option("--end", help="The same; inclusive")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Only this model")]
@@ -41,6 +43,12 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write, - for standard output")
     ] = None,
+    manifest: Annotated[
+        bool,
+        typer.Option(
+            help="Write FILE.manifest.json too: rows, tokens, amounts, SHA-256, price ids [yes, unless to standard output]"
+        ),
+    ] = True,
     config: Config = None,
     url: Url = None,
     key: Key = None,
@@ -52,10 +60,10 @@ def export(
     asked = {"period": month, "start": start, "end": end, "format": suffix, "workspace_id": workspace}
     asked |= {"profile": profile} if profile else {}
     target = out or Path(f"{kind}-{month or 'range'}.{suffix}")
-    rows: int | str
+    described = manifest and str(target) != "-"
     try:
-        rows, sha256 = _export_running(
-            Service(around.service_url, around.any_key), screen, kind, asked, target
+        made = _export_running(
+            Service(around.service_url, around.any_key), screen, kind, asked, target, described=described
         )
     except NotReachable:
         if around.names_a_service:
@@ -64,9 +72,11 @@ def export(
             export_stopped,  # the database's libraries, which no other path needs
         )
 
-        rows, sha256 = export_stopped(around.settings, screen, kind, asked, target)
+        made = export_stopped(around.settings, screen, kind, asked, target)
+    if described:
+        save_beside(target, ".manifest.json", made)
     if str(target) != "-":
-        screen.say(f"{target}: {rows} rows, SHA-256 {sha256}")
+        screen.say(f"{target}: {made['rows']} rows, SHA-256 {made['sha256']}")
 
 
 def _running_month(around: Surroundings) -> str:
@@ -76,11 +86,29 @@ def _running_month(around: Surroundings) -> str:
 
 
 def _export_running(
-    service: Service, screen: Screen, kind: str, asked: Mapping[str, str | None], target: Path
-) -> tuple[int | str, str]:
-    with service.download(f"/v1/billing/exports/{kind}", **asked) as answer:
-        save(screen, answer.pieces(), answer.size, target, "Exporting")
-        return answer.header("x-nightrate-rows"), answer.header("x-nightrate-sha256")
+    service: Service,
+    screen: Screen,
+    kind: str,
+    asked: Mapping[str, str | None],
+    target: Path,
+    *,
+    described: bool,
+) -> Mapping[str, Any]:
+    """Rows and SHA-256 of the file, in its manifest if that is wanted; both again if the ledger grew between them."""
+    path = f"/v1/billing/exports/{kind}"
+    for _ in range(_TRIES):
+        with service.download(path, **asked) as answer:
+            save(screen, answer.pieces(), answer.size, target, "Exporting")
+            made = {name: answer.header(f"x-nightrate-{name}") for name in ("rows", "sha256")}
+        if not described:
+            return made
+        manifest: dict[str, Any] = service.get(f"{path}/manifest", **asked)
+        if manifest["sha256"] == made["sha256"]:
+            return manifest
+    raise CliFailure(
+        f"{target} has no manifest: the ledger grew each time between the file and its manifest",
+        hint="Export a month that has ended, or add --no-manifest.",
+    )
 
 
 def statistics(

@@ -25,8 +25,8 @@ from nightrate.settings import Settings
 
 def export_stopped(
     settings: Settings, screen: Screen, kind: str, asked: Mapping[str, str | None], target: Path
-) -> tuple[int, str]:
-    """Writes the same file as the running service would; its rows and SHA-256."""
+) -> Mapping[str, Any]:
+    """Writes the same file as the running service would; its manifest."""
     request = ExportRequest(
         kind=kind,
         format=asked["format"],
@@ -39,7 +39,7 @@ def export_stopped(
     with _store(settings) as store:
         export = _made(Exports(store, settings.billing, utc_now), request)
         save(screen, export.pieces(), export.size_bytes, target, "Exporting")
-    return export.rows, export.sha256
+    return export.manifest
 
 
 def audit_stopped(settings: Settings, asked: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """The commands against a real service: the whole way of a task from a table to its bill."""
 
+import csv
+import hashlib
 import io
 import json
 import os
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from unittest import mock
 
@@ -248,8 +251,13 @@ def test_workspaces_and_keys(nightrate: Installed) -> None:
     assert nightrate("workspaces", "set", workspace, "--disabled").returncode == 0
 
 
+def _charges(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text))
+
+
 def test_export_is_the_same_from_a_stopped_service(nightrate: Installed, task: str) -> None:
-    """The ledger as CSV and Parquet, byte for byte the same over HTTP and from the data folder."""
+    """The ledger, byte for byte the same over HTTP and from the data folder, with the same manifest beside it."""
     deadline = time.monotonic() + 60  # a task that another test cancelled must not end in between
     while {row["status"] for row in json.loads(nightrate("tasks", "--json").stdout)} & {
         "validating",
@@ -264,6 +272,14 @@ def test_export_is_the_same_from_a_stopped_service(nightrate: Installed, task: s
         assert done.returncode == 0, done.stderr
         assert "rows, SHA-256" in done.stderr
     assert task in (nightrate.folder / "running.csv").read_text()
+    manifest = json.loads((nightrate.folder / "running.csv.manifest.json").read_text())
+    amounts = [charge["amount"] for charge in _charges(nightrate.folder / "running.csv")]
+    assert (manifest["rows"], manifest["kind"]) == (len(amounts), "charges")
+    assert sum(Decimal(one["amount"]) for one in manifest["amounts"]) == sum(map(Decimal, amounts))
+    printed = nightrate("export", "charges", "--out", "-")
+    assert printed.stdout == (nightrate.folder / "running.csv").read_text()
+    assert nightrate("export", "usage", "--no-manifest", "--out", "alone.csv").returncode == 0
+    assert [file.name for file in nightrate.folder.glob("alone*")] == ["alone.csv"]
     assert nightrate.stop() == 0
     try:
         for name in ("csv", "parquet"):
@@ -271,6 +287,9 @@ def test_export_is_the_same_from_a_stopped_service(nightrate: Installed, task: s
             assert done.returncode == 0, done.stderr
             running, stopped = (nightrate.folder / f"{when}.{name}" for when in ("running", "stopped"))
             assert running.read_bytes() == stopped.read_bytes()
+            manifest = running.with_name(f"{running.name}.manifest.json").read_bytes()
+            assert stopped.with_name(f"{stopped.name}.manifest.json").read_bytes() == manifest
+            assert json.loads(manifest)["sha256"] == hashlib.sha256(stopped.read_bytes()).hexdigest()
         checked = nightrate("prices", "check", "--period", f"{datetime.now(UTC):%Y-%m}")
         assert (checked.returncode, "the service would take it" in checked.stderr) == (0, True)
         assert "no month is closed" in nightrate("statement", "--verify").stderr
