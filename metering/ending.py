@@ -17,7 +17,7 @@ from metering.options import BillingOptions
 from metering.price import Price, instant
 from metering.prices import PriceBook
 from metering.rating import RatedLine, UsageGroup, UsageLine, rate, usage_charge_id, usage_lines
-from metering.store import Transaction
+from metering.store import Row, Transaction
 
 FREE_TIER = "free"
 """The digest's tier for metered requests of a free model."""
@@ -98,16 +98,18 @@ class Meter:
         """
         if (entered := tx.one("ending.existing_bill", task_id=task.task_id)) is not None:
             return TaskBill(**entered)
-        tx.execute("ending.gather", task_id=task.task_id)
+        tx.execute("ending.gather", task_id=task.task_id, **SQL_PARAMETERS)
         groups = [UsageGroup(**row) for row in tx.query("ending.usage_groups")]
         price = self._price(task, ended_at) if groups and not task.free else None
         lines = usage_lines(price, groups) if price else _free_lines(groups)
         rated = rate(price, lines) if price else []
         if price:
             tx.insert("charges", [self._charge(task, price, line, ended_at) for line in rated])
-        bill = _bill(tx.one("ending.counts") or {}, rated)
-        _insert_rollup(tx, task, bill, ended_at)
-        tx.execute("ending.insert_errors", **asdict(task), ended_at=ended_at)
+        measured = tx.one("ending.measured") or {}
+        bill = _bill(measured, rated)
+        tx.insert("task_rollups", [_rollup(task, measured, bill, ended_at)])
+        if bill.failed:
+            tx.execute("ending.insert_errors", **asdict(task), ended_at=ended_at)
         tx.insert("task_digests", _digests(task, lines, bill))
         tx.execute("ending.forget")
         return bill
@@ -135,25 +137,37 @@ class Meter:
         }
 
 
-def _bill(counts: dict[str, Any], rated: Sequence[RatedLine]) -> TaskBill:
+def _bill(measured: Row, rated: Sequence[RatedLine]) -> TaskBill:
     listed = amount = ZERO
     for line in rated:
         listed = EXACT.add(listed, line.list_amount)
         amount = EXACT.add(amount, line.amount)
+    counts = {field.name: measured[field.name] for field in fields(TaskBill) if field.name in measured}
     return TaskBill(list_amount=listed, amount=amount, **counts)
 
 
-def _insert_rollup(tx: Transaction, task: EndedTask, bill: TaskBill, ended_at: datetime) -> None:
+def _rollup(task: EndedTask, measured: Row, bill: TaskBill, ended_at: datetime) -> Row:
+    """The row of `task_rollups`: what was measured of the calls, with the histograms as two lists each."""
+    row = dict(measured)
+    for kind in ("duration", "first_token"):
+        histogram = row.pop(f"{kind}s") or {}
+        row[f"{kind}_buckets"], row[f"{kind}_counts"] = list(histogram), list(histogram.values())
     began = task.in_progress_at or ended_at
-    tx.execute(
-        "ending.insert_rollup",
-        **asdict(task),
-        **asdict(bill),
-        **SQL_PARAMETERS,
-        ended_at=ended_at,
-        running_ms=max(0.0, (ended_at - began).total_seconds() * 1000),
-        free_requests=bill.succeeded - bill.unmetered if task.free else 0,
-    )
+    return row | {
+        "task_id": task.task_id,
+        "workspace_id": task.workspace_id,
+        "api_key_id": task.api_key_id,
+        "model": task.model,
+        "currency": task.currency,
+        "status": task.status,
+        "ended_at": ended_at,
+        "running_ms": max(0.0, (ended_at - began).total_seconds() * 1000),
+        "total": task.total,
+        "free_requests": bill.succeeded - bill.unmetered if task.free else 0,
+        "timed_output_tokens": bill.output_tokens,
+        "list_amount": bill.list_amount,
+        "amount": bill.amount,
+    }
 
 
 def _free_lines(groups: Sequence[UsageGroup]) -> list[UsageLine]:

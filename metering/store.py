@@ -11,13 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import fields
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
-import msgspec
 import pyarrow as pa
 
 from metering.clock import Clock, utc_now
@@ -31,6 +28,7 @@ from metering.failures import (
     StoreInvalid,
     WriteFailed,
 )
+from metering.incoming import are_few, as_table, as_values
 from metering.no_pandas import NoPandas
 from metering.options import StorageOptions
 from metering.queries import Query, load_migrations, load_queries
@@ -102,16 +100,20 @@ class Transaction(Reader):
         return _touched(self._run(name, values))
 
     def insert(self, table: str, rows: Sequence[Any]) -> None:
-        """Adds rows (mappings of the same keys, dataclasses or structs) at Arrow's speed."""
-        if rows:
-            incoming = _table_of(rows)
-            statement = f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608  (our own name)
-            self._connection.execute(statement)
-            del incoming  # it was read, as `_run` says
+        """Adds rows (mappings of the same keys, dataclasses or structs): many at Arrow's speed, a few as they are."""
+        if not rows:
+            return
+        if are_few(rows):
+            columns, marks, values = as_values(rows)
+            self._connection.execute(f"INSERT INTO {table} ({columns}) VALUES {marks}", values)  # noqa: S608
+            return
+        incoming = as_table(rows)
+        self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608  (our own name)
+        del incoming  # it was read, as `_run` says
 
     def merge(self, name: str, /, rows: Sequence[Any], **values: Any) -> int:
         """Runs a named statement that reads the rows as the table `incoming`; returns what it touched."""
-        return _touched(self._run(name, values, _table_of(rows)))
+        return _touched(self._run(name, values, as_table(rows)))
 
 
 class Store:
@@ -368,21 +370,6 @@ class Store:
 def _touched(result: duckdb.DuckDBPyConnection) -> int:
     row = result.fetchone()
     return int(row[0]) if row else 0
-
-
-def _table_of(rows: Sequence[Any]) -> pa.Table:
-    """Mappings of the same keys, dataclasses or structs by column."""
-    first = rows[0]
-    if isinstance(first, Mapping):
-        return pa.table({name: [row[name] for row in rows] for name in first})
-    if isinstance(first, msgspec.Struct):  # half the time that reading them field by field takes
-        values = zip(*map(msgspec.structs.astuple, rows), strict=True)
-        return pa.table(dict(zip(first.__struct_fields__, values, strict=True)))
-    return pa.table({name: list(map(attrgetter(name), rows)) for name in _names(first)})
-
-
-def _names(row: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(row))
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
