@@ -37,10 +37,10 @@ def charge_cells(charge: Charge) -> list[Any]:
     """Kind of token and tier, tokens, prices and amounts, exact in `data-value`."""
     sku = SKUS.get(charge["sku"], charge["sku"])
     corrected = html.Span(" correction", className="pill halt") if charge["kind"] == "correction" else None
-    thinking = " thinking" if charge["mode"] == "thinking" else ""
+    thinking = "thinking, " if charge["mode"] == "thinking" else ""
     limit = charge["tier"]
     up_to = f"≤ {writing.count(limit)} input" if str(limit).isdecimal() else f"tier: {limit}"
-    tier = html.Div(up_to, className="note", **parts.data(field="tier", value=limit))
+    tier = html.Div(thinking + up_to, className="note", **parts.data(field="tier", value=limit))
     prices = [
         html.Span(writing.price(charge["list_unit_price"]), className="strike"),
         " ",
@@ -48,7 +48,7 @@ def charge_cells(charge: Charge) -> list[Any]:
         html.Div(charge["currency"], className="note", **parts.data(field="currency")),
     ]
     return [
-        parts.cell("sku", [sku, thinking, corrected, tier], charge["sku"]),
+        parts.cell("sku", [sku, corrected, tier], charge["sku"]),
         parts.cell("quantity", writing.count(charge["quantity"]), charge["quantity"], number=True),
         parts.cell("unit_price", prices, charge["unit_price"], number=True),
         _amount("list_amount", charge),

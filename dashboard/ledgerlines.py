@@ -20,8 +20,8 @@ COLUMNS = (
     Column("Model and workspace"),
     Column("Token kind"),
     Column("Tokens", number=True),
-    Column("Price per million", number=True),
-    Column("Real-time amount", number=True),
+    Column("Price per million", number=True, wrap=True),
+    Column("Real-time amount", number=True, wrap=True),
     Column("Saved", number=True),
     Column("Charged", number=True),
 )

@@ -136,7 +136,7 @@ def card(label: str, metric: str, value: Any, shown: Part, note: Part = "", **mo
 
 def facts(*told: str) -> str:
     """Several facts in a line, which breaks between them only."""
-    return " · ".join(fact.replace(" ", "\u00a0") for fact in told).replace(" ·", "\u00a0·")
+    return ", ".join(fact.replace(" ", "\u00a0") for fact in told)
 
 
 def money_card(label: str, metric: str, value: Any, currency: str | None, note: Part = "") -> html.Div:

@@ -33,13 +33,23 @@ dt { color: #555 } dd { margin: 0; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: 9pt }
 thead { display: table-header-group }
 tr { break-inside: avoid }
-th, td { border-bottom: 1px solid #ccc; padding: .25rem .4rem; text-align: left; overflow-wrap: anywhere }
+th, td { border-bottom: 1px solid #ccc; padding: .25rem .4rem; text-align: left; vertical-align: bottom }
+td:first-child { min-width: 6.5rem; overflow-wrap: anywhere }
+th.n { max-width: 4.5rem }
 .n { text-align: right; font-variant-numeric: tabular-nums }
+td.n { white-space: nowrap }
 .due, tfoot td { font-weight: bold }
 tfoot { display: table-row-group }
 .draft { color: #a00 }
 .rule { color: #555; font-size: 9pt }
-@page { margin: 15mm }
+@page { margin: 12mm }
+@media print {
+  body { margin: 0; padding: 0; max-width: none }
+  table { font-size: 7pt }
+  th, td { padding: .2rem }
+  td:first-child { min-width: 4.5rem }
+}
+@media screen and (max-width: 45rem) { section { overflow-x: auto } }
 """
 
 

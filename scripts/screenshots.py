@@ -4,7 +4,7 @@
     .venv/bin/python scripts/screenshots.py --url http://127.0.0.1:8001 --key "$(cat demo-data/data/admin.key)" --out /tmp/pictures
 
 Look at each of them. `--only` takes those whose name begins with a text; `--blank-url` and `--blank-key` name a service that
-nobody used yet, for the empty states. A page that is wider than its window, or asks another host, is reported: exit code 1.
+nobody used yet, for the empty states; `--readme` takes the README's two pictures, soon after a demo was made. A page that is wider than its window, or asks another host, is reported: exit code 1.
 """
 
 import argparse
@@ -21,6 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 THEMES = ("light", "dark")
 WIDTHS = (1280, 390)
 SETTLE_MS = 700
+README_SIZE = {"width": 1280, "height": 1040}
 EXPECTED = ("status of 40", "ERR_FAILED", "did not respond")
 """Said by the browser where a scene is about a failure."""
 
@@ -99,8 +100,24 @@ def asked() -> argparse.Namespace:
     arguments.add_argument("--only", default="")
     arguments.add_argument("--theme", choices=THEMES)
     arguments.add_argument("--width", type=int)
+    arguments.add_argument("--readme", action="store_true")
     arguments.add_argument("--out", type=Path, default=Path("pictures"))
     return arguments.parse_args()
+
+
+def readme(browser: Browser, place: Place) -> None:
+    """Model observation in the light, Monitor in the dark, as a window shows them."""
+    images = Path(__file__).parent.parent / "docs" / "images"
+    model = found(place.url, place.key).models[0]
+    period = "from=now-15d"
+    for theme, path in (("light", f"observation?{period}"), ("dark", f"monitor/{model}?{period}")):
+        context = browser.new_context(viewport=README_SIZE, color_scheme=theme)
+        page = context.new_page()
+        sign_in(page, place)
+        open_scene(page, place.url, Scene("readme", path))
+        page.wait_for_timeout(SETTLE_MS)
+        page.screenshot(path=images / f"console-{theme}.png")
+        context.close()
 
 
 def main() -> int:
@@ -114,6 +131,9 @@ def main() -> int:
     wrong: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        if given.readme:
+            readme(browser, tours[0][0])
+            return 0
         for theme in [given.theme] if given.theme else THEMES:
             for width in [given.width] if given.width else WIDTHS:
                 for place, wanted in tours:

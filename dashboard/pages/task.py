@@ -146,9 +146,7 @@ def _tokens_card(task: Task) -> list[Any]:
         for name, count, word in both
     ]
     total = task.input_tokens + task.output_tokens
-    return [
-        parts.card("Tokens", "total_tokens", total, writing.compact(total), [kinds[0], "\u00a0· ", kinds[1]])
-    ]
+    return [parts.card("Tokens", "total_tokens", total, writing.compact(total), [kinds[0], ", ", kinds[1]])]
 
 
 def _money_cards(task: Task) -> list[Any]:

@@ -116,6 +116,9 @@ def test_the_statement_can_be_printed(open_console: Open, server: Server, period
     assert paper.locator("script, link, img").count() == 0
     path = f"/v1/billing/statements?period={period}&workspace_id=default&format=html"
     assert server.get(path).count("<section>") == paper.locator("section").count() == 1
+    paper.emulate_media(media="print")
+    paper.set_viewport_size({"width": 703, "height": 900})  # A4 between its margins
+    assert paper.locator("table").evaluate("table => table.getBoundingClientRect().right") <= 703
     paper.close()
 
 

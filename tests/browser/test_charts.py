@@ -1,11 +1,13 @@
 """Charts and figures over time: zoom, trends, and money that can be read."""
 
 import re
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.charts import SKETCHES
 from tests.browser.conftest import Open
 from tests.server import Server
 
@@ -56,3 +58,53 @@ def test_money_axes_have_no_prefixes(open_console: Open, ended: str) -> None:
     amount = page.locator('[data-metric="amount"] .money')
     heights = amount.evaluate("e => [e.getClientRects().length, e.offsetHeight]")
     assert heights[0] == 1
+
+
+def test_hover_tells_exact_values(open_console: Open, server: Server, ended: str) -> None:
+    """Of every series at that moment; percentiles have bands between them, and no chart is wider than its panel."""
+    page = open_console().visit("monitor/m?from=now-1h")
+    panel = page.get_by_role("region", name="Calls", exact=True)
+    bar = panel.locator(".trace.bars").first.locator("path").last
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    told = panel.locator(".hoverlayer")
+    expect(told).to_contain_text(re.compile(r"\d{1,2} \w{3} \d{4}, \d\d:\d\d.*succeeded : \d+.*failed : \d+"))
+    start = int(time.time()) - 3600
+    points = server.get(f"/v1/statistics/m/trend?start={start}&interval=minute")["data"]
+    (shown,) = re.findall(r"succeeded : ([\d,]+?)failed", told.text_content() or "")
+    assert int(shown.replace(",", "")) in {point["succeeded"] for point in points}
+    duration = page.get_by_role("region", name="Call duration", exact=True)
+    duration.scroll_into_view_if_needed()
+    expect(duration.locator(".js-plotly-plot")).to_be_visible()
+    bands = "plot => plot.data.filter(trace => trace.fill === 'toself').length"
+    assert duration.locator(".plot").evaluate(bands) == 2
+    inside = "panels => panels.every(p => [...p.querySelectorAll('svg')].every(s => s.getBoundingClientRect().right <= p.getBoundingClientRect().right))"
+    assert page.locator(".panel.chart").evaluate_all(inside)
+
+
+def test_every_chart_is_a_table_and_a_file(open_console: Open, ended: str) -> None:
+    """With the same rows and the API's names; the table writes times and figures as people read them."""
+    page = open_console().page
+    for sketch in SKETCHES:
+        page.goto(page.url.partition("/console/")[0] + f"/console/monitor/m?from=now-1h&table={sketch.key}")
+        table = page.get_by_role("region", name=sketch.title, exact=True).get_by_role("table")
+        columns = ["Time", *[field for field, *_ in sketch.lines]]
+        expect(table.locator("th")).to_have_text(columns)
+        expect(table.locator("tbody td").first).to_have_text(re.compile(r"\d{1,2} \w{3} \d{4}, \d\d:\d\d"))
+        href = page.get_by_role("link", name=f"CSV: {sketch.title}", exact=True).get_attribute("href")
+        lines = page.request.get(page.url.partition("/console/")[0] + str(href)).text().splitlines()
+        assert lines[0] == ",".join(columns)
+        assert len(lines) - 1 == table.locator("tbody tr").count()
+
+
+def test_a_period_without_calls_is_said_once(open_console: Open, ended: str) -> None:
+    """Not by each of a dozen charts; a longer period is a click away."""
+    page = open_console().visit("monitor/m?from=now-1s")
+    expect(page.get_by_text("No task of m ended in this period")).to_have_count(1)
+    expect(page.get_by_role("region", name="Calls", exact=True)).to_be_hidden()
+    page.get_by_role("link", name="Look at the last 15 days").click()
+    expect(page).to_have_url(re.compile("from=now-15d"))
+    expect(page.locator('[data-metric="calls"]')).to_be_visible()
+    expect(page.get_by_role("region", name="Calls", exact=True)).to_be_visible()
