@@ -39,7 +39,7 @@ def summary(durations: Counts) -> str:
 def latency_chart(durations: Counts, theme: Theme) -> Chart:
     """The chart, its sentence and its rows."""
     columns = columns_of(durations)
-    labels = [f"{_edge(a)}–{_edge(b)}" for a, b, _ in columns]
+    labels = [_between(a, b) for a, b, _ in columns]
     return Chart(
         key="durations",
         title="Call duration",
@@ -51,6 +51,12 @@ def latency_chart(durations: Counts, theme: Theme) -> Chart:
         rows=tuple((f"{a:g}", f"{b:g}", str(n)) for a, b, n in columns),
         blank="" if columns else "No call succeeded",
     )
+
+
+def _between(start: float, end: float) -> str:
+    """30–50 ms: the unit once where both have the same."""
+    (low, unit), high = _edge(start).split(" "), _edge(end)
+    return f"{low}–{high}" if high.endswith(f" {unit}") else f"{low} {unit}–{high}"
 
 
 def _edge(milliseconds: float) -> str:

@@ -133,7 +133,7 @@ def _failures(
         for f in found
     ]
     table = parts.table("Failed calls by status and code", FAILURE_COLUMNS, rows)
-    return parts.panel(title, table, note=note)
+    return parts.panel(title, table, note=note, classes="failed")
 
 
 def _examples(found: Failures) -> Any:

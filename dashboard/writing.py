@@ -37,13 +37,15 @@ def share(value: Any) -> str:
 
 
 def duration(milliseconds: Any) -> str:
-    """2310 → 2.31 s; below a second in milliseconds, above two minutes in minutes."""
+    """2310 → 2.31 s; below a second in milliseconds, above two minutes in minutes, above two hours in hours."""
     if milliseconds is None:
         return NONE
     ms = float(milliseconds)
     if ms < 1000:
         return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
-    return f"{ms / 1000:.2f} s" if ms < 120_000 else f"{ms / 60_000:.1f} min"
+    if ms < 120_000:
+        return f"{ms / 1000:.2f} s"
+    return f"{ms / 60_000:.1f} min" if ms < 7_200_000 else f"{ms / 3_600_000:.1f} h"
 
 
 def money(amount: Any, currency: str | None = None) -> str:

@@ -99,6 +99,14 @@ def test_every_chart_is_a_table_and_a_file(open_console: Open, ended: str) -> No
         assert len(lines) - 1 == table.locator("tbody tr").count()
 
 
+def test_a_chart_s_head_is_within_its_panel(open_console: Open, ended: str) -> None:
+    """At 390 pixels too, where its note gives way."""
+    page = open_console(width=390).visit("monitor/m?from=now-1h")
+    expect(page.locator(".panel.chart")).to_have_count(len(SKETCHES))
+    out = "panels => panels.filter(p => [...p.querySelectorAll('.hd *')].some(e => e.getBoundingClientRect().right > p.getBoundingClientRect().right)).map(p => p.ariaLabel)"
+    assert page.locator(".panel.chart").evaluate_all(out) == []
+
+
 def test_a_period_without_calls_is_said_once(open_console: Open, ended: str) -> None:
     """Not by each of a dozen charts; a longer period is a click away."""
     page = open_console().visit("monitor/m?from=now-1s")

@@ -145,6 +145,7 @@ def test_written_figures() -> None:
     assert writing.count(1204332) == "1,204,332"
     assert writing.compact(812_400_000) == "812.4M"
     assert writing.share(0.004) == "0.40 %"
-    assert [writing.duration(ms) for ms in (358, 2310, 180_000, None)] == ["358 ms", "2.31 s", "3.0 min", "—"]
+    told = [writing.duration(ms) for ms in (358, 2310, 180_000, 21_684_000, None)]
+    assert told == ["358 ms", "2.31 s", "3.0 min", "6.0 h", "—"]
     assert writing.moment(START, ZoneInfo("Asia/Shanghai")) == "7 Nov 2026, 08:00:00"
     assert writing.size(17_100) == "17.1 kB"
