@@ -133,8 +133,14 @@ def _cards(answer: Json, before: Json) -> html.Div:
             "Models", "models", models, writing.count(models), f"in {writing.plural(places, 'workspace')}"
         ),
         figure("Calls", "calls", writing.count, by),
-        figure("Failures", "failed", writing.count, f"{rate} of calls", "down"),
-        figure("Average duration", "avg_duration_ms", writing.duration, f"p95 {p95}", "down"),
+        figure("Failures", "failed", writing.count, f"{rate} of calls" if totals["calls"] else "", "down"),
+        figure(
+            "Average duration",
+            "avg_duration_ms",
+            writing.duration,
+            f"p95 {p95}" if totals["succeeded"] else "",
+            "down",
+        ),
         figure("First token", "avg_first_token_ms", writing.duration, "of streamed calls", "down"),
         figure("Tokens", "total_tokens", writing.compact, tokens),
         _charged(totals, before, f"real time {listed}" if listed else ""),
