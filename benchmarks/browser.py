@@ -1,93 +1,52 @@
 """How fast the console is with much behind it, beside its own empty pages and an idle service.
 
-    python benchmarks/browser.py --tasks 5000 --calls-per-task 10000
+    python -m benchmarks.browser [--tasks 5000 --calls-per-task 10000] [--folder kept]
 
-Fills the tables of ended tasks over 15 days, starts the real service on them and opens the console in a real
+Fills a data folder as benchmarks/console.py does (`--folder` keeps it), starts the real service on them and opens the console in a real
 browser. Prints the time to the first figure of each page and after a change of filter, the largest answer, what a
 hidden tab asks for, and the processor time of consoles that nobody touches. The references are the login page,
 which shows no data, and the same service without a console. Judges nothing.
 """
-
-import sys
-from pathlib import Path
-
-# As a script too: from the root, where a module called statistics hides none of the same name.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import argparse
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from statistics import median
-from typing import Any
 
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Response, sync_playwright
 
-from benchmarks.statistics import MODELS, WORKSPACES, fill
+from benchmarks.console import LISTED, PRICES, filled
 from benchmarks.surroundings import ADMIN_KEY, Server, our_server
-from metering.options import StorageOptions
-from metering.store import Store
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PAGES = {
     "list of tasks": ("", "tr[data-id]"),
     "Model observation, 15 days": ("observation?from=now-15d", "tr[data-id]"),
-    "Monitor, 15 days by hour": ("monitor/model-3?from=now-15d", ".js-plotly-plot .trace"),
+    "Monitor, 15 days by hour": ("monitor/model-3?from=now-15d", "[data-metric]"),
+    "Monitor's first chart": ("monitor/model-3?from=now-15d", ".js-plotly-plot .trace"),
+    "Monitor's first chart, a day by minute": (
+        "monitor/model-3?from=now-24h&precision=minute",
+        ".js-plotly-plot .trace",
+    ),
+    "a task": ("{task}", "[data-metric]"),
+    "a task's chart": ("{task}", ".js-plotly-plot .point"),
     "Billing": ("billing", "[data-metric]"),
+    "Billing's first chart": ("billing", ".js-plotly-plot .trace, .js-plotly-plot .point"),
     "Settings": ("settings", "tr[data-id]"),
 }
 CHANGES: dict[str, tuple[str, str, str, str]] = {
     "list of tasks, by workspace": ("", "Workspace", "ws_3", ".of-tasks"),
     "observation, by workspace": ("observation?from=now-15d", "Workspace", "ws_3", ".of-models"),
     "observation, other period": ("observation?from=now-15d", "Period", "now-7d", ".of-models"),
+    "billing, by workspace": ("billing", "Workspace", "ws_3", ".of-billing-totals"),
     "monitor, other period": ("monitor/model-3?from=now-7d", "Period", "now-3d", ".of-chart-calls"),
 }
 """Page, field, value, and the section that must be drawn anew."""
-
-
-def task(number: int, now: datetime, calls: int) -> dict[str, Any]:
-    """A row of `tasks` as an ended task leaves it."""
-    ended = now - timedelta(minutes=4 * number)
-    return {
-        "id": f"batch_{number:032x}",
-        "workspace_id": f"ws_{number % WORKSPACES}",
-        "endpoint": "/v1/chat/completions",
-        "input_file_id": f"file-{number}",
-        "completion_window": "24h",
-        "name": f"Nightly descriptions of products, part {number}",
-        "status": "completed",
-        "model": f"model-{number % MODELS}",
-        "currency": "CNY",
-        "total": calls,
-        "completed": calls - 7,
-        "failed": 7,
-        "amount": Decimal("0.66"),
-        "list_amount": Decimal("1.32"),
-        "created_at": ended - timedelta(minutes=30),
-        "in_progress_at": ended - timedelta(minutes=29),
-        "expires_at": ended + timedelta(hours=23),
-        "completed_at": ended,
-        "ended_at": ended,
-    }
-
-
-def prepare(data_dir: Path, tasks: int, calls: int) -> None:
-    """Writes rollups, tasks and workspaces through the store itself."""
-    fill(data_dir, tasks, calls)
-    now, store = datetime.now(UTC), Store(StorageOptions(data_dir=data_dir))
-    spaces = [
-        {"id": f"ws_{n}", "name": f"Department {n}", "disabled": False, "created_at": now}
-        for n in range(WORKSPACES)
-    ]
-    store.write(lambda tx: tx.insert("workspaces", spaces))
-    rows = [task(number, now, calls) for number in range(tasks)]
-    store.write(lambda tx: tx.insert("tasks", rows))
-    store.close()
 
 
 @contextmanager
@@ -143,7 +102,8 @@ def sizes(page: Page, walk: Callable[[], object]) -> list[tuple[int, int]]:
 
     def note(answer: Response) -> None:
         if "_dash-update-component" in answer.url and answer.status == 200:
-            got.append((len(answer.body()), int(answer.headers.get("content-length", "0"))))
+            with suppress(Error):  # the page was left before it came
+                got.append((len(answer.body()), int(answer.headers.get("content-length", "0"))))
 
     page.on("response", note)
     walk()
@@ -173,16 +133,23 @@ def hidden(page: Page, seconds: float) -> int:
 def measure(server: Server, browser: Browser, options: argparse.Namespace) -> None:
     """All figures of one run."""
     url, times = server.url, options.times
+    some = server.session.get(
+        f"{url}/v1/batches", params={"status": "completed", "limit": 1}, timeout=60
+    ).json()
+    pages = {
+        name: (path.format(task=f"tasks/{some['data'][0]['id']}"), shown)
+        for name, (path, shown) in PAGES.items()
+    }
     alone = share_of_a_core(server, options.seconds)
     with signed_in(browser, url) as page:
         first = {
             name: median(first_figure(page, url, *where) for _ in range(times))
-            for name, where in PAGES.items()
+            for name, where in pages.items()
         }
         changed = {
             name: median(change(page, url, what) for _ in range(times)) for name, what in CHANGES.items()
         }
-        got = sizes(page, lambda: [first_figure(page, url, *where) for where in PAGES.values()])
+        got = sizes(page, lambda: [first_figure(page, url, *where) for where in pages.values()])
     with browser.new_context() as fresh:
         login = median(first_figure(fresh.new_page(), url, "login", "#api_key") for _ in range(times))
     with signed_in(browser, url) as one, signed_in(browser, url) as other:
@@ -214,15 +181,17 @@ def main() -> None:
     """Fills, asks, prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=5000)
+    parser.add_argument("--others", type=int, default=7000, help="tasks that failed validation")
     parser.add_argument("--calls-per-task", type=int, default=10_000)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--folder", type=Path, help="keeps the data there, or finds it there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder / "ours" / "data", options.tasks, options.calls_per_task)
+        folder = options.folder or Path(name)
+        filled(folder, options.tasks, options.calls_per_task, options.others).store.close()
         with (
-            our_server(folder / "ours", "http://127.0.0.1:9/v1", 1) as server,
+            our_server(folder, "http://127.0.0.1:9/v1", 1, models=LISTED, prices=PRICES) as server,
             sync_playwright() as playwright,
         ):
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

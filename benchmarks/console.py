@@ -83,13 +83,27 @@ FROM (SELECT *, ended_at - INTERVAL ((calls - line) * 600000000 // calls) MICROS
 SCAN = "SELECT model, count(*), sum(output_tokens), avg(duration_ms) FROM request_events GROUP BY model"
 
 
+PRICES = "".join(PRICE.format(number=number) for number in range(MODELS))
+LISTED = "".join(MODEL.format(number=number) for number in range(MODELS))
+
+
 def settings_file(folder: Path) -> Path:
     """Settings and prices of the models of the tasks."""
-    (folder / "prices.toml").write_text("".join(PRICE.format(number=number) for number in range(MODELS)))
+    (folder / "prices.toml").write_text(PRICES)
     written = folder / "nightrate.toml"
-    listed = "".join(MODEL.format(number=number) for number in range(MODELS))
-    written.write_text(f'[billing]\nprices = "prices.toml"\n{listed}')
+    written.write_text(f'[billing]\nprices = "prices.toml"\n{LISTED}')
     return written
+
+
+def filled(folder: Path, ended: int, calls: int, others: int) -> Services:
+    """The services over a folder, which is filled unless that was done."""
+    folder.mkdir(exist_ok=True)
+    new = not (folder / "data").exists()
+    settings = load(settings_file(folder), os.environ)
+    services = open_services(settings, os.environ, configured_models(settings), utc_now)
+    if new:
+        fill(services.store, ended, calls, others)
+    return services
 
 
 def fill(store: Store, ended: int, calls: int, others: int) -> None:
@@ -195,12 +209,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = asked.folder or Path(name)
-        folder.mkdir(exist_ok=True)
-        new = not (folder / "data").exists()
-        settings = load(settings_file(folder), os.environ)
-        services = open_services(settings, os.environ, configured_models(settings), utc_now)
-        if new:
-            fill(services.store, asked.ended, asked.calls_per_task, asked.others)
+        services = filled(folder, asked.ended, asked.calls_per_task, asked.others)
         measure(services, asked.times)
         services.store.close()
 

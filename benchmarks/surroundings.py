@@ -197,13 +197,15 @@ class Run:
 
 
 @contextmanager
-def our_server(folder: Path, upstream: str, concurrency: int) -> Iterator[Server]:
-    """The real service as a process of its own."""
+def our_server(
+    folder: Path, upstream: str, concurrency: int, *, models: str = "", prices: str = ""
+) -> Iterator[Server]:
+    """The real service as a process of its own; `models` and `prices` are more of the settings and of the book."""
     port = free_port()
     folder.mkdir(exist_ok=True)
-    (folder / "prices.toml").write_text("")
+    (folder / "prices.toml").write_text(prices)
     settings, log = folder / "nightrate.toml", folder / "server.log"
-    settings.write_text(SETTINGS.format(port=port, upstream=upstream, concurrency=concurrency))
+    settings.write_text(SETTINGS.format(port=port, upstream=upstream, concurrency=concurrency) + models)
     command = [str(Path(sys.executable).with_name("nightrate")), "serve", "--config", str(settings)]
     with running(command, log) as process:
         until_ready(f"http://127.0.0.1:{port}/readyz", process, log)

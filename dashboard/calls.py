@@ -14,7 +14,7 @@ from executor.tasks import Task
 from metering.calls import CallPart, CallSums
 from metering.store import Row
 
-SHOWN = 50
+SHOWN = 25
 COLUMNS = (
     Column("Line", number=True),
     Column("Custom ID"),

@@ -11,6 +11,7 @@ from dash import dcc, html
 from dash._utils import to_json
 
 from dashboard import parts
+from dashboard.component import plain
 from dashboard.filters import Address
 from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
@@ -26,7 +27,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A section as it was drawn, and what tells it from another drawing."""
+    """A section as it was drawn, as plain values, and what tells it from another drawing."""
 
     children: list[Any]
     digest: str
@@ -94,4 +95,5 @@ def _remembered(
 
 
 def _drawn(children: list[Any]) -> Drawn:
-    return Drawn(children, hashlib.sha256(to_json(children).encode()).hexdigest()[:16])
+    told = plain(children)
+    return Drawn(told, hashlib.sha256(to_json(told).encode()).hexdigest()[:16])

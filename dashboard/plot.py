@@ -5,32 +5,22 @@ between two lines as numbers of its own. Here a figure may name them: `bands` is
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
 
 import plotly
-from dash.development.base_component import Component
 from flask import Flask, Response, send_file
 
-PROPERTIES = ("id", "figure", "height", "zooms")
+from dashboard.component import OwnComponent
+
 SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 SCRIPT_PATH = f"/assets/plotly-{plotly.__version__}.js"
 A_YEAR = 31_536_000
 
 
-class Plot(Component):  # type: ignore[misc]  # Dash has no types
+class Plot(OwnComponent):
     """`figure` is one of dashboard/figures.py, `height` in pixels."""
 
-    _children_props: ClassVar[list[str]] = []
-    _base_nodes: ClassVar[list[str]] = ["children"]
-    _namespace = "nightrate"
-    _type = "Plot"
-
-    def __init__(self, **properties: Any) -> None:
-        self._prop_names = list(PROPERTIES)
-        self._valid_wildcard_attributes: list[str] = []
-        self.available_properties = list(PROPERTIES)
-        self.available_wildcard_properties: list[str] = []
-        super().__init__(**properties)
+    _namespace, _type = "nightrate", "Plot"
+    properties = ("id", "figure", "height", "zooms")
 
 
 def plotly_script(server: Flask) -> None:

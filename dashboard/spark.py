@@ -1,30 +1,18 @@
 """A small trend in a row, drawn by the browser (assets/spark.js) from a few whole numbers, which are few bytes."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from dash.development.base_component import Component
 
 from dashboard import writing
+from dashboard.component import OwnComponent
 
-PROPERTIES = ("id", "heights", "label")
 HEIGHT = 20
 
 
-class Spark(Component):  # type: ignore[misc]  # Dash has no types
+class Spark(OwnComponent):
     """`heights` from 0 to `HEIGHT`, the highest of them being all of it, and `label` for those who don't see it."""
 
-    _children_props: ClassVar[list[str]] = []
-    _base_nodes: ClassVar[list[str]] = ["children"]
-    _namespace = "nightrate"
-    _type = "Spark"
-
-    def __init__(self, **properties: Any) -> None:
-        self._prop_names = list(PROPERTIES)
-        self._valid_wildcard_attributes: list[str] = []
-        self.available_properties = list(PROPERTIES)
-        self.available_wildcard_properties: list[str] = []
-        super().__init__(**properties)
+    _namespace, _type = "nightrate", "Spark"
+    properties = ("id", "heights", "label")
 
 
 def spark(calls: Sequence[int]) -> Spark | None:

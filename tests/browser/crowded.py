@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.console import CHARGES, ENDED, ERRORS, OTHERS, execute
+from benchmarks.console import CHARGES, ENDED, ERRORS, EVENTS, OTHERS, execute
 from benchmarks.statistics import rollups
 from metering.options import StorageOptions
 from metering.store import Store, Transaction
 from tests.server import Server
 
-TASKS, REFUSED = 10_000, 500
+TASKS, REFUSED, CALLS = 10_000, 500, 60
+WITH_EVENTS = 10
+"""The newest tasks, whose calls are still there."""
 WORKSPACES, MODELS, KEYS = 60, 24, 240
 NAME = "工作区的名字可以很长而且不是拉丁字母"
 """Names need not be short, nor of one byte a letter."""
@@ -48,7 +50,7 @@ def _rows() -> list[dict[str, Any]]:
             "api_key_id": f"key_{number % KEYS}",
             "model": f"model-{number // 7 % MODELS}",
         }
-        for number, row in enumerate(rollups(TASKS, 20))
+        for number, row in enumerate(rollups(TASKS, CALLS))
     ]
 
 
@@ -61,6 +63,7 @@ def _fill(folder: Path) -> None:
         for statement in (CREATE_WORKSPACES, CREATE_KEYS, ENDED, CHARGES, ERRORS):
             execute(tx, statement, {})
         execute(tx, OTHERS, {"others": REFUSED})
+        execute(tx, EVENTS, {"tasks": WITH_EVENTS, "first": TASKS - WITH_EVENTS, "calls": CALLS})
 
     store.write(enter)
     store.close()
