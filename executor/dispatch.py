@@ -60,6 +60,9 @@ class Dispatcher:
         self._instruments = instruments
         self._clock = clock
         self._bytes = 0
+        """Of requests that were read and have no committed outcome: their bodies, then their lines."""
+        self._held = dict.fromkeys(lanes, 0)
+        """The bodies among them, by model."""
         self._probers = {
             lane: Prober(lane, options, clock, self._settle, partial(self.pump, lane.model))
             for of_model in lanes.values()
@@ -81,7 +84,7 @@ class Dispatcher:
 
     def remove(self, run: TaskRun) -> None:
         """Starts no more of a task's requests; those that wait for their next attempt get none."""
-        self._bytes -= run.stop()
+        self._let_go(run.model.name, run.stop())
         self.schedulers[run.model.name].remove(run)
 
     def freed(self, size: int) -> None:
@@ -116,7 +119,7 @@ class Dispatcher:
         now = time.monotonic()
         may_start = self._may_start()  # starting changes nothing of it
         while may_start and (lane := self._lane(model, now)) is not None:
-            chosen = scheduler.next(now, fresh=self._bytes < self._options.in_flight_bytes)
+            chosen = scheduler.next(now, fresh=self._has_room(model))
             if chosen is None:
                 self._wake_at(model, scheduler.next_due())
                 return
@@ -144,6 +147,15 @@ class Dispatcher:
             self.pump(model)
         if any(run.answered for run in {outcome.run for outcome in finished}):
             self._recorder.hurry()  # its end waits for nothing but this commit
+
+    def _has_room(self, model: str) -> bool:
+        """Whether another body may be read: bodies that wait for one model's upstream stop no other model."""
+        most = self._options.in_flight_bytes
+        return self._bytes < most or self._held[model] < most // len(self._held)
+
+    def _let_go(self, model: str, size: int) -> None:
+        self._bytes -= size
+        self._held[model] -= size
 
     def _may_start(self) -> bool:
         return not self.paused and self._recorder.backlog < self._options.uncommitted_rows
@@ -173,6 +185,7 @@ class Dispatcher:
             request.started_at, request.started_monotonic = self._clock(), now
             run.started_at = run.started_at or request.started_at
             self._bytes += request.size
+            self._held[lane.model] += request.size
         request.attempts += 1
         lane.started(now)
         attempt = Attempt(lane, run, request, now)
@@ -220,7 +233,8 @@ class Dispatcher:
     def _over(self, attempt: Attempt, kept: bool, now: float) -> None:
         """An attempt has ended, or was given up; `kept` if its request goes on."""
         lane, run = attempt.lane, attempt.run
-        self._bytes -= 0 if kept else attempt.request.size
+        if not kept:
+            self._let_go(lane.model, attempt.request.size)
         lane.ended(now)
         run.attempts.discard(attempt)
         self.schedulers[lane.model].ended(run, attempt.begun, now, finished=not kept)
@@ -251,7 +265,7 @@ class Dispatcher:
         if not own_fault:
             run.later(request, attempt.ended)
         elif not self._conclude(attempt):
-            self._bytes -= request.size
+            self._let_go(attempt.lane.model, request.size)
             _say_if_over(run)
 
     def _conclude(self, attempt: Attempt) -> bool:

@@ -29,6 +29,12 @@ currency = "USD"
 valid_from = 2020-01-01T00:00:00Z
 source = "a test"
 tiers = [{ input = "1", output = "2" }]
+[[prices]]
+model = "other"
+currency = "USD"
+valid_from = 2020-01-01T00:00:00Z
+source = "a test"
+tiers = [{ input = "1", output = "2" }]
 """
 
 
@@ -113,7 +119,8 @@ class Rig:
     def submit(self, prompts: Sequence[str], *, window: timedelta = timedelta(days=1), **task: Any) -> str:
         """Puts a task there as `POST /v1/batches` would."""
         task_id, file_id = f"batch_{secrets.token_hex(16)}", f"file-batch-{secrets.token_hex(12)}"
-        data = b"".join(line(number, prompt) for number, prompt in enumerate(prompts, 1))
+        model = task.get("model", "m")
+        data = b"".join(line(number, prompt, model) for number, prompt in enumerate(prompts, 1))
         (self.data_dir / "files" / file_id).write_bytes(data)
         now = self.clock()
         file = {
@@ -191,7 +198,7 @@ class Rig:
             return found
 
 
-def line(number: int, prompt: str) -> bytes:
-    body = {"model": "m", "messages": [{"role": "user", "content": prompt}]}
+def line(number: int, prompt: str, model: str = "m") -> bytes:
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
     request = {"custom_id": f"r{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
     return json.dumps(request).encode() + b"\n"

@@ -157,3 +157,17 @@ def test_a_broken_models_route_does_not_stop_everything(tmp_path: Path, upstream
     with Rig(tmp_path, [model(upstream)], options=options) as rig:
         task = rig.wait(rig.submit(["@status=500 @times=1", *(f"{n}" for n in range(40))]))
         assert task.completed == 41
+
+
+def test_what_waits_for_one_model_leaves_room_for_others(tmp_path: Path, upstream: Upstream) -> None:
+    """A rate-limited model's requests wait with their bodies; another model's requests go out meanwhile."""
+    options = FAST.model_copy(update={"in_flight_bytes": 100_000, "backoff_first_seconds": 1})
+    with Upstream() as other:
+        upstream.rule = lambda _: Behaviour(status=429, retry_after="60")
+        models = [model(upstream), model(other).model_copy(update={"name": "other"})]
+        with Rig(tmp_path, models, options=options) as rig:
+            limited = rig.submit([f"{n} {'x' * 5000}" for n in range(100)])
+            rig.until(lambda: waiting(rig, limited), lambda w: w is not None and w[0] == "rate_limit")
+            assert upstream.total < 100
+            assert rig.wait(rig.submit([f"{n}" for n in range(100)], model="other")).completed == 100
+            rig.cancel(limited)
