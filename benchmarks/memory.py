@@ -1,22 +1,17 @@
 """How much memory a large file takes above idle, from upload to result (SPEC §13: 200 MB).
 
-    python benchmarks/memory.py
+    python -m benchmarks.memory
 
 A file of 500 MB in 50,000 lines; one of lines just below 6 MB with 5,000 requests allowed in flight; and the
 first again while 500 small tasks wait behind it. The most that the service's process ever holds is the
 kernel's own figure (VmHWM), set back before each run. Prints megabytes, judges nothing.
 """
 
-import sys
-from pathlib import Path
-
-# As a script too: from the root, where a module called statistics hides none of the same name.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 import argparse
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.surroundings import Server, our_server, slow_upstream
 from benchmarks.throughput import Load

@@ -1,22 +1,17 @@
 """How many requests can be under way at once (SPEC §13), beside the ideal and a bare loop in the same run.
 
-    python benchmarks/width.py
+    python -m benchmarks.width
 
 5,000 in flight at an upstream that takes 2 s, then 20,000 (or what the limit of open files lets) at one that takes 10 s: the whole task by the
 client's clock against `in flight ÷ latency` and against a loop over our HTTP client that stores nothing;
 and the most that the upstream ever saw at once. Prints ratios, judges nothing.
 """
 
-import sys
-from pathlib import Path
-
-# As a script too: from the root, where a module called statistics hides none of the same name.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 import argparse
 import resource
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import requests
 import uvloop

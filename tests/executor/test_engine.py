@@ -177,6 +177,25 @@ def test_a_window_that_passed_while_down_ends_the_task_at_start(tmp_path: Path, 
     assert not upstream.asked
 
 
+@pytest.mark.parametrize("hours", [-48, 20])
+def test_a_clock_that_is_set_loses_nothing(tmp_path: Path, upstream: Upstream, hours: int) -> None:
+    """Back or on, in the middle of a task: it goes on to its bill, and no moment of the ledger goes back."""
+    moved = timedelta()
+    with Rig(tmp_path, [model(upstream)], clock=lambda: utc_now() + moved) as rig:
+        before = rig.wait(rig.submit(["before"]))
+        task_id = rig.submit([f"{n} @latency=0.05" for n in range(200)])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 20)
+        moved = timedelta(hours=hours)
+        task = rig.wait(task_id)
+        assert (task.status, task.completed, task.failed) == ("completed", 200, 0)
+        assert task.amount is not None
+        assert before.ended_at is not None
+        assert task.ended_at is not None
+        assert task.ended_at >= before.ended_at
+        odd = "finished_at < started_at OR duration_ms < 0 OR total_ms < duration_ms"
+        assert rig.rows(f"SELECT count(*) FROM request_events WHERE {odd}") == [(0,)]
+
+
 def test_a_file_with_faults_fails_and_runs_nothing(tmp_path: Path, upstream: Upstream) -> None:
     """A failed task says what is wrong where; it has no files and no end."""
     with Rig(tmp_path, [model(upstream)]) as rig:

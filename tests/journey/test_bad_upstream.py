@@ -64,6 +64,29 @@ def test_endless_bodies_cost_no_memory(server: Server) -> None:
     assert billed(server, batch["id"]) == (0, 0)
 
 
+POISON = ("@status=500", "@broken", "@hang", "@reset", "@cut")
+
+
+def test_poison_at_the_end(server: Server, upstream: Upstream) -> None:
+    """Ten bad requests in a row, with nothing good behind them, are no outage: each ends after its attempts."""
+    poison = [f"last {n} {kind}" for n in range(2) for kind in POISON]
+    batch = server.wait(server.submit([*(f"fine {n}" for n in range(100)), *poison]))
+    assert batch["status"] == "completed"
+    assert batch["request_counts"] == {"total": 110, "completed": 100, "failed": 10}
+    assert len(lines_of(server, batch["error_file_id"])) == 10
+    assert {upstream.asked[prompt] for prompt in poison} == {2}
+    assert batch["nightrate"]["waiting"] is None
+    assert "is down" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("kind", POISON)
+def test_a_task_of_one_bad_request(server: Server, upstream: Upstream, kind: str) -> None:
+    """It ends as soon as its attempts have failed."""
+    batch = server.wait(server.submit([f"alone {kind}"]))
+    assert batch["request_counts"] == {"total": 1, "completed": 0, "failed": 1}
+    assert upstream.asked[f"alone {kind}"] == 2
+
+
 def test_an_error_status(server: Server) -> None:
     """It is delivered with its status and body as they came."""
     batch = server.wait(server.submit(["@status=400", "@status=404"]))
