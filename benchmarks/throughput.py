@@ -3,9 +3,9 @@
     python benchmarks/throughput.py --requests 50000
 
 Against an nginx that answers at once: our whole task (from `in_progress` to `completed` by the client's
-clock), bare loops that store nothing over our own HTTP client and over pyreqwest, and a loop over
+clock), bare loops that store nothing over our own HTTP client, pyreqwest and aiohttp, and a loop over
 AsyncOpenAI, all on uvloop with the same concurrency. Against an upstream that takes 50 ms: our whole task
-and the bare loop. Prints ratios, judges nothing.
+and the bare loops over pyreqwest and aiohttp. Prints ratios, judges nothing.
 """
 
 import sys
@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import aiohttp
 import openai
 import uvloop
 from pyreqwest.client import ClientBuilder
@@ -116,6 +117,24 @@ async def _pyreqwest(client: object, url: str, body: bytes, numbers: Iterator[in
         await response.bytes()
 
 
+async def aiohttp_loop(url: str, load: Load) -> Result:
+    """An aiohttp loop that reads each answer and forgets it."""
+    body, numbers = json.dumps(load.body).encode(), iter(range(load.requests))
+    connections = aiohttp.TCPConnector(limit=load.concurrency)
+    headers = {"content-type": "application/json"}
+    async with aiohttp.ClientSession(connector=connections, headers=headers) as session:
+        begun, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(_aiohttp(session, url, body, numbers) for _ in range(load.concurrency)))
+        return result(load, time.perf_counter() - begun, time.process_time() - cpu)
+
+
+async def _aiohttp(session: aiohttp.ClientSession, url: str, body: bytes, numbers: Iterator[int]) -> None:
+    for _ in numbers:
+        async with session.post(f"{url}/chat/completions", data=body) as response:
+            assert response.status == 200
+            await response.read()
+
+
 async def openai_loop(url: str, load: Load) -> Result:
     """A loop over AsyncOpenAI."""
     numbers = iter(range(load.requests))
@@ -150,6 +169,7 @@ def at_once(options: argparse.Namespace, folder: Path) -> None:
     few = Load(min(options.openai_requests, options.requests), options.concurrency, options.bytes)
     loops = {
         "bare pyreqwest loop": (pyreqwest_loop, load),
+        "bare aiohttp loop": (aiohttp_loop, load),
         "bare loop, own client": (own_client_loop, load),
         "AsyncOpenAI loop": (openai_loop, few),
     }
@@ -164,13 +184,14 @@ def at_once(options: argparse.Namespace, folder: Path) -> None:
 def at_fifty(options: argparse.Namespace, folder: Path) -> None:
     """Against an upstream that takes 50 ms."""
     load = Load(SLOW_REQUESTS, SLOW_CONCURRENCY, options.bytes)
+    loops = {"bare pyreqwest loop": pyreqwest_loop, "bare aiohttp loop": aiohttp_loop}
     with slow_upstream(folder, SLOW_SECONDS) as url:
-        before = uvloop.run(pyreqwest_loop(url, load))
+        before = {name: uvloop.run(loop(url, load)) for name, loop in loops.items()}
         ours = whole_task(folder, url, load, options.runs)
-        after = uvloop.run(pyreqwest_loop(url, load))
+        after = {name: uvloop.run(loop(url, load)) for name, loop in loops.items()}
     print(f"\n{load.requests:,} requests, {load.concurrency} in flight, {SLOW_SECONDS * 1000:g} ms upstream")
-    ideal = Result(SLOW_CONCURRENCY / SLOW_SECONDS, 0)
-    report(middle(ours), {"bare pyreqwest loop": mean(before, after), "ideal": ideal})
+    ideal = {"ideal": Result(SLOW_CONCURRENCY / SLOW_SECONDS, 0)}
+    report(middle(ours), {name: mean(before[name], after[name]) for name in loops} | ideal)
 
 
 def report(ours: Result, references: dict[str, Result]) -> None:
