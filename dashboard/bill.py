@@ -1,6 +1,7 @@
 """Lines of the ledger as rows, on a task's page and in Billing."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +19,19 @@ Charge = Mapping[str, Any]
 
 
 def charges_of_task(services: ConsoleServices, access: Access, task_id: str) -> Sequence[Charge]:
-    """The ledger's lines of a task."""
-    return services.ledger.charges(access, ChargeFilter(task_id=task_id, limit=MOST_LINES)).data
+    """The ledger's lines of a task, by tier."""
+    return by_tier(services.ledger.charges(access, ChargeFilter(task_id=task_id, limit=MOST_LINES)).data)
+
+
+def by_tier(charges: Iterable[Charge]) -> list[Charge]:
+    """The lowest tier first, one without a bound last; within it input before output, corrections behind usage."""
+    return sorted(charges, key=_place)
+
+
+def _place(charge: Charge) -> tuple[Any, ...]:
+    bound = int(charge["tier"]) if charge["tier"].isdecimal() else math.inf  # `all` and `over` have none
+    kind = charge["kind"] != "usage"
+    return bound, charge["mode"], charge["sku"], kind, charge["recorded_at"], charge["charge_id"]
 
 
 def charge_rows(charges: Sequence[Charge]) -> list[html.Tr]:

@@ -7,14 +7,15 @@ from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Path, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from executor.api.batch_object import Live, batch_object
 from executor.api.calls import After, Caller, JsonBody, WorkspaceId, json_request, list_object
-from executor.api.partial import JSONL, partial_file
+from executor.api.partial import JSONL, partial_file, single_line
 from executor.batches import Batches, ResultsGone, TaskFilter
 from executor.line_faults import ENDPOINTS, quoted
 from executor.new_batch import new_batch_of
+from executor.request import line_id
 from executor.tasks import STATUSES, Status, Task
 from metering.errors import InvalidParameter
 from metering.ranges import parse_moment
@@ -23,6 +24,14 @@ INPUT_FILE_IDS = 20
 _COMPACT = re.compile(r"[0-9]{14}")
 IdempotencyKey = Annotated[
     str | None, Header(description="the same key and body within 24 hours give the same task")
+]
+LineNo = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=1_000_000_000,
+        description="Only the line that answers this line of the input file, as an event names it.",
+    ),
 ]
 BatchId = Annotated[str, Path(max_length=100, examples=["batch_68f1c2d4e5a64b7f9c0d1e2f3a4b5c6d"])]
 
@@ -116,10 +125,17 @@ def router(batches: Batches, live: Callable[[str], Live | None], zone: ZoneInfo)
         )
 
     @routes.get("/v1/batches/{batch_id}/results", response_class=StreamingResponse, responses=JSONL)
-    def get_results(access: Caller, batch_id: BatchId, workspace_id: WorkspaceId = None) -> StreamingResponse:
+    def get_results(
+        access: Caller,
+        batch_id: BatchId,
+        workspace_id: WorkspaceId = None,
+        line_no: LineNo = None,
+    ) -> Response:
         """The result lines that count by now, of a task that runs or of one that ended; empty without any."""
         found = batches.results_so_far(access, batch_id, workspace_id)
         try:
+            if line_no is not None:
+                return single_line(*found, line_id(batch_id, line_no))
             return partial_file(*found)
         except FileNotFoundError:  # it was deleted since
             raise ResultsGone(batch_id) from None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from executor.result_files import first_bytes
 
@@ -20,3 +20,16 @@ def partial_file(path: Path, length: int) -> StreamingResponse:
     # Opened before the answer begins: a file that is deleted meanwhile is still sent whole.
     pieces = first_bytes(path.open("rb"), length) if length else iter(())
     return StreamingResponse(pieces, media_type="application/jsonl", headers={"content-length": str(length)})
+
+
+def single_line(path: Path, length: int, identity: str) -> Response:
+    """The line with this id among the first `length` bytes; empty without one."""
+    mark, position = f'{{"id":"{identity}"'.encode(), 0
+    found = b""
+    if length:
+        with path.open("rb") as file:
+            while position < length and not found:
+                line = file.readline()
+                position += len(line)
+                found = line if line.startswith(mark) else b""
+    return Response(found, media_type="application/jsonl")

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dashboard import parts
+from dashboard.bill import by_tier
 from dashboard.modeltable import FIGURES, SORTS, amounts_of, csv_of, grouped
 from dashboard.sheet import sheet
 from dashboard.spendcharts import by_day, days_of, spend_charts
@@ -127,3 +128,19 @@ def test_a_file_for_people_runs_nothing() -> None:
     """A model may be called like a formula; a negative amount stays a number."""
     text = sheet(("Day", "=cmd|' /C calc'!A0"), [("2026-11-02", "-0.25"), ("+1", "1")], texts=1)
     assert text == "Day,'=cmd|' /C calc'!A0\r\n2026-11-02,-0.25\r\n'+1,1\r\n"
+
+
+def test_a_bill_goes_up_from_the_lowest_tier() -> None:
+    """By number and not by digits; the tier without a bound is last, a correction stands behind what it corrects."""
+    names = ("tier", "mode", "sku", "kind", "recorded_at")
+    rows = [
+        ("128000", "standard", "input_tokens", "usage", "1"),
+        ("128000", "standard", "input_tokens", "correction", "2"),
+        ("128000", "standard", "output_tokens", "usage", "1"),
+        ("128000", "thinking", "input_tokens", "usage", "1"),
+        ("256000", "standard", "input_tokens", "usage", "1"),
+        ("1000000", "standard", "input_tokens", "usage", "1"),
+        ("over", "standard", "input_tokens", "usage", "1"),
+    ]
+    charges = [{**dict(zip(names, one, strict=True)), "charge_id": str(n)} for n, one in enumerate(rows)]
+    assert by_tier(reversed(charges)) == charges

@@ -152,6 +152,14 @@ def test_results_while_they_come(server: Server) -> None:
     output = client.batches.retrieve(task_id).output_file_id
     assert output
     assert call(server, "GET", f"{task_id}/results").content == client.files.content(output).content
+    event = server.get(f"/v1/events?task_id={task_id}&limit=1")["data"][0]
+    alone = call(server, "GET", f"{task_id}/results?line_no={event['line_no']}")
+    assert alone.content in answer.content.splitlines(keepends=True)
+    assert json.loads(alone.content)["custom_id"] == event["custom_id"]
+    assert json.loads(alone.content)["response"]["body"]["usage"]["prompt_tokens"] == event["input_tokens"]
+    assert call(server, "GET", f"{task_id}/results?line_no=151").content == b""
+    refused = call(server, "GET", f"{task_id}/results?line_no=0")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "line_no")
     client.files.delete(output)
     gone = call(server, "GET", f"{task_id}/results")
     assert (gone.status_code, gone.json()["error"]["code"]) == (404, "results_gone")
