@@ -3,7 +3,6 @@
 -- An entry of the ledger is a row. A correction has ChargeClass only where the month of its task was closed.
 WITH entries AS (
     SELECT c.*, s.number, w.name AS workspace_name,
-        strptime(c.period || '-01', '%Y-%m-%d') AS month,
         make_timestamptz(epoch_us(c.ended_at) // 3600000000 * 3600000000) AS hour,
         CASE c.sku WHEN 'input_tokens' THEN 'input' ELSE 'output' END AS direction
     FROM charges c
@@ -16,8 +15,6 @@ WITH entries AS (
 SELECT
     amount AS BilledCost,
     currency AS BillingCurrency,
-    (month + INTERVAL 1 MONTH) AT TIME ZONE $zone AS BillingPeriodEnd,
-    month AT TIME ZONE $zone AS BillingPeriodStart,
     CASE WHEN kind = 'correction' AND period <> strftime(ended_at AT TIME ZONE $zone, '%Y-%m')
         THEN 'Correction' END AS ChargeClass,
     CASE WHEN kind = 'usage' THEN '' WHEN requests < 0 OR quantity < 0 THEN 'Reversal: ' ELSE 'Replacement: ' END
@@ -44,6 +41,7 @@ SELECT
     corrects AS x_CorrectsChargeId,
     price_id AS x_PriceId,
     requests AS x_RequestCount,
+    period,
     recorded_at
 FROM entries;
 
@@ -58,8 +56,6 @@ WITH invoices AS (
 SELECT
     rounding AS BilledCost,
     currency AS BillingCurrency,
-    (month + INTERVAL 1 MONTH) AT TIME ZONE $zone AS BillingPeriodEnd,
-    month AT TIME ZONE $zone AS BillingPeriodStart,
     'Adjustment' AS ChargeCategory,
     NULL::VARCHAR AS ChargeClass,
     'Invoice rounding to the minor unit of ' || currency AS ChargeDescription,
@@ -86,7 +82,8 @@ SELECT
     NULL::VARCHAR AS x_CorrectionReason,
     NULL::VARCHAR AS x_CorrectsChargeId,
     NULL::VARCHAR AS x_PriceId,
-    NULL::BIGINT AS x_RequestCount
+    NULL::BIGINT AS x_RequestCount,
+    period
 FROM invoices
 WHERE rounding <> 0
 ORDER BY workspace_id, currency;
