@@ -198,6 +198,18 @@ def test_an_account_always_has_a_name(tmp_path: Path) -> None:
     assert {row["BillingAccountName"] for row in csv.DictReader(text.splitlines())} == {"acct-1"}
 
 
+def test_a_billing_period_is_a_month_of_the_billing_zone(tmp_path: Path) -> None:
+    """In March New York's clocks change: the month begins five hours after that of UTC and ends four after it."""
+    with golden_ledger(tmp_path) as store:
+        exports = Exports(store, BillingOptions(timezone="America/New_York"), StandingClock())
+        made = exports.write(ADMIN, ExportRequest("focus", "csv", period="2026-03"))
+        text = b"".join(made.pieces()).decode()
+    found = {
+        (row["BillingPeriodStart"], row["BillingPeriodEnd"]) for row in csv.DictReader(text.splitlines())
+    }
+    assert found == {("2026-03-01T05:00:00Z", "2026-04-01T04:00:00Z")}
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("beancount") is None, reason="bean-check is part of the development packages"
 )
