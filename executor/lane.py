@@ -14,6 +14,8 @@ from executor.upstream import Call, Upstream
 
 REFUSED = (401, 403)
 """What an upstream answers to a key that it does not accept."""
+TOO_MANY_FAILURES = 5
+"""In a row, for a replica to be left alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +36,9 @@ class Lane:
     last_success_begun: float = float("-inf")
     """Monotonic moment at which the latest request was sent of those that succeeded."""
     last_trial: float = float("-inf")
-    """Monotonic moment at which a request was last sent in spite of an outage."""
+    """Monotonic moment at which a request was last sent in spite of an outage, or of its failures."""
+    failures: int = 0
+    """Requests in a row that failed without pushback since the last that succeeded."""
 
     @property
     def label(self) -> str:
@@ -46,6 +50,11 @@ class Lane:
         """Whether requests go to it."""
         return self.down_since is None
 
+    @property
+    def sick(self) -> bool:
+        """Whether it only fails, though it may answer probes: it gets no share while another replica does better."""
+        return self.failures >= TOO_MANY_FAILURES
+
     def held_at(self, now: float) -> bool:
         """Whether its model's requests or tokens per minute are used up."""
         return self.quota is not None and self.quota.opens_at(now) > now
@@ -56,14 +65,18 @@ class Lane:
             return False
         if self.down_since is None:
             return self.limit.free > 0
-        return self.limit.in_flight == 0 and now - self.last_trial >= trial_seconds
+        return self.rested_at(now, trial_seconds)
+
+    def rested_at(self, now: float, seconds: float) -> bool:
+        """Whether nothing is under way, nor was anything tried for so long."""
+        return self.limit.in_flight == 0 and now - self.last_trial >= seconds
 
     def started(self, now: float) -> None:
         """A request goes out."""
         self.limit.started()
         if self.quota is not None:
             self.quota.started(now)
-        if self.down_since is not None:
+        if self.down_since is not None or self.failures >= TOO_MANY_FAILURES:
             self.last_trial = now
 
     def ended(self, now: float) -> None:
@@ -74,7 +87,7 @@ class Lane:
 
     def succeeded(self, begun: float, ended: float) -> None:
         """A request succeeded: that proves more than a probe."""
-        self.last_success = ended
+        self.last_success, self.failures = ended, 0
         if begun > self.last_success_begun:
             self.last_success_begun = begun
         if self.down_since is not None:
@@ -87,6 +100,7 @@ class Lane:
     def learn(self, attempt: "Attempt") -> None:
         """How many requests it should have, from how it answered one that is still counted as under way."""
         verdict, ended = attempt.verdict, attempt.ended
+        self.failures += verdict.kind == "retry"
         if verdict.kind == "success":
             self.limit.answered(ended, ended - attempt.begun)
             if self.quota is not None and verdict.usage is not None:

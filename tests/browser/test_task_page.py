@@ -6,7 +6,9 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
+from tests.outages import begin, end
 from tests.server import Server
+from tests.upstream import Upstream
 
 
 def test_what_failed_is_explained_and_run_again(open_console: Open, server: Server) -> None:
@@ -62,3 +64,21 @@ def test_results_can_be_had_while_a_task_runs(open_console: Open, server: Server
     lines = saved.value.path().read_text().splitlines()
     assert sorted(json.loads(line)["custom_id"] for line in lines) == sorted(f"r{n}" for n in range(1, 21))
     server.client().batches.cancel(task_id)
+
+
+def test_an_outage_is_told_where_the_task_is(open_console: Open, server: Server, upstream: Upstream) -> None:
+    """On its page with whom it waits for, in the list, and in Settings; all of it goes when the upstream is back."""
+    begin(upstream, "answers 500")
+    try:
+        task_id = server.submit(["one", "two"], metadata={"ds_name": "Waits for its upstream"})
+        page = open_console().visit(f"tasks/{task_id}")
+        banner = page.get_by_role("note").filter(has_text="Waits: outage")
+        expect(banner).to_contain_text(upstream.url)
+        lists = open_console().visit("")
+        expect(lists.locator(f'tr[data-id="{task_id}"]')).to_contain_text("waits: outage")
+        settings = open_console().visit("settings")
+        expect(settings.get_by_role("row").filter(has_text=upstream.url)).to_contain_text("Outage")
+    finally:
+        end(upstream)
+    expect(banner).to_have_count(0)
+    expect(page.locator(f'[data-id="{task_id}"]').first).to_have_attribute("data-status", "completed")

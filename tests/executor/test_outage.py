@@ -86,6 +86,20 @@ def test_another_replica_goes_on(tmp_path: Path, upstream: Upstream) -> None:
     assert upstream.total > 0
 
 
+def test_a_replica_that_only_fails_is_left_alone(tmp_path: Path, upstream: Upstream) -> None:
+    """It answers probes and fails at once, so it always has the fewest under way: it must not draw all requests."""
+    with Upstream() as sick, Rig(tmp_path, [model(upstream, sick)], options=FAST) as rig:
+        sick.rule = lambda _: Behaviour(status=500)
+        task = rig.wait(rig.submit([f"{n}" for n in range(600)]))
+        assert (task.completed, task.failed) == (600, 0)
+        assert sick.total < 100
+        poison = rig.wait(rig.submit([f"{n} @status=500" for n in range(10)]))
+        assert (poison.completed, poison.failed) == (0, 10)
+        sick.rule = None
+        rig.wait(rig.submit([f"again {n}" for n in range(600)]))
+        assert sick.total > 200
+
+
 def test_a_wrong_key_for_one_request_is_its_own_failure(tmp_path: Path, upstream: Upstream) -> None:
     """403 to a request while the probe is healthy is final at once."""
     with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
