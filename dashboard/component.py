@@ -27,19 +27,28 @@ class OwnComponent(Component):  # type: ignore[misc]  # Dash has no types
         super().__init__(**given)
 
 
-def plain(part: Any) -> Any:
-    """A tree of components as Dash would send it, but of dicts and lists.
+class Tree(OwnComponent):
+    """A section as one component of Dash, whose own subscribes each element to every change of the page."""
 
-    Dash asks each component for it through its encoder, which takes some five times as long, and anew at each answer.
-    """
-    if isinstance(part, Component):
-        known = part._prop_names
-        props = {
-            name: plain(value)
-            for name, value in vars(part).items()
-            if name in known or name.startswith(WILDCARDS)
-        }
-        return {"props": props, "type": part._type, "namespace": part._namespace}
-    if isinstance(part, list | tuple):
-        return [plain(inner) for inner in part]
-    return part
+    _namespace, _type = "nightrate", "Tree"
+    properties = ("id", "tree")
+
+
+def tree(parts: Any) -> list[Any]:
+    """Elements as `[name, attributes, what is in them …]`, of our own components `!` before the name."""
+    if isinstance(parts, list | tuple):
+        return [node for part in parts for node in tree(part)]
+    if parts is None:
+        return []
+    return [_node(parts) if isinstance(parts, Component) else parts]
+
+
+def _node(part: Component) -> list[Any]:
+    known = part._prop_names
+    attributes = {
+        name: value
+        for name, value in vars(part).items()
+        if name != "children" and value is not None and (name in known or name.startswith(WILDCARDS))
+    }
+    own = "!" if part._namespace == "nightrate" else ""
+    return [f"{own}{part._type}", attributes, *tree(getattr(part, "children", []))]

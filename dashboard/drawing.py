@@ -11,7 +11,7 @@ from dash import dcc, html
 from dash._utils import to_json
 
 from dashboard import parts
-from dashboard.component import plain
+from dashboard.component import Tree, tree
 from dashboard.filters import Address
 from dashboard.services import ConsoleServices
 from dashboard.viewer import Viewer
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 class Drawn:
     """A section as it was drawn, as plain values, and what tells it from another drawing."""
 
-    children: list[Any]
+    children: Tree
     digest: str
 
 
@@ -95,5 +95,5 @@ def _remembered(
 
 
 def _drawn(children: list[Any]) -> Drawn:
-    told = plain(children)
-    return Drawn(told, hashlib.sha256(to_json(told).encode()).hexdigest()[:16])
+    told = tree(children)
+    return Drawn(Tree(tree=told), hashlib.sha256(to_json(told).encode()).hexdigest()[:16])

@@ -179,7 +179,9 @@
   // What is cut off says itself on hover.
   document.addEventListener("mouseover", (event) => {
     const cut = event.target.closest(".name, .id, .note, .cut, td > div");
-    if (cut && !cut.title && cut.scrollWidth > cut.clientWidth) cut.title = cut.textContent;
+    if (!cut || (cut.title && !("told" in cut.dataset))) return;
+    cut.title = cut.scrollWidth > cut.clientWidth ? cut.textContent : "";
+    cut.dataset.told = ""; // its text may be another one later
   });
 
   // A list that is drawn again takes new elements: who stood on one of the old goes on on its successor.

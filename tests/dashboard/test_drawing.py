@@ -56,13 +56,13 @@ def test_a_section_that_fails_leaves_the_rest(page: dict[str, Any]) -> None:
     def drawn(key: str) -> Any:
         found = section(world, VIEWER, moment, key)
         assert found is not None
-        return found.children[0]
+        return found.children.tree[0]
 
     assert section(world, VIEWER, moment, "unknown") is None
     assert drawn("good") == "fine"
-    assert drawn("broken")["props"]["children"] == FAILED
-    assert drawn("broken")["props"]["data-again"] == ""
-    assert drawn("refused")["props"]["children"] == "Not before the 7th."
+    assert drawn("broken")[1]["data-again"] == ""
+    assert drawn("broken")[2] == FAILED
+    assert drawn("refused")[2] == "Not before the 7th."
     page["broken"] = lambda *_: ["mended"]
     assert drawn("broken") == "mended"
 

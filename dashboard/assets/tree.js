@@ -1,0 +1,13 @@
+// The component of dashboard/component.py's `tree`: a whole section as one component of Dash.
+(function () {
+  "use strict";
+  const { createElement, Fragment } = window.React, page = window.nightrate;
+  function drawn(node) {
+    if (!Array.isArray(node)) return node;
+    const [name, attributes, ...inner] = node;
+    const type = name.startsWith("!") ? page[name.slice(1)] : name.toLowerCase();
+    const key = attributes["data-id"] ? { key: attributes["data-id"] } : null;
+    return createElement(type, { ...attributes, ...key }, ...inner.map(drawn));
+  }
+  page.Tree = function ({ tree }) { return createElement(Fragment, null, ...tree.map(drawn)); };
+})();
