@@ -1,4 +1,4 @@
-"""Components of our own beside Dash's, drawn by scripts in assets/; and any component as the JSON that a browser gets."""
+"""Components of our own beside Dash's, drawn by scripts in assets/; and a section of any as one of them."""
 
 from typing import Any, ClassVar
 
