@@ -70,8 +70,9 @@ def test_a_page_follows_what_happens(open_console: Open, server: Server, ended: 
 
 def test_the_page_of_a_task_follows_it_to_its_end(open_console: Open, server: Server) -> None:
     """Status and bill come by themselves."""
-    task = server.submit(["quick", "@latency=5"])
-    page = open_console().visit(f"tasks/{task}")
+    console = open_console()
+    task = server.submit(["quick", "@latency=8"])
+    page = console.visit(f"tasks/{task}")
     expect(page.get_by_role("region", name="Bill")).to_have_count(0)
     expect(page.get_by_role("region", name="Bill")).to_be_visible()
     expect(page.locator(f'[data-id="{task}"]')).to_have_attribute("data-status", "completed")
