@@ -24,8 +24,9 @@ def test_dragging_over_a_chart_makes_that_the_period(open_console: Open, ended: 
     plot = page.locator(".js-plotly-plot").first
     expect(plot).to_be_visible()
     expect(plot).to_have_attribute("data-follows", "yes")
-    box = plot.locator(".draglayer .nsewdrag").first.bounding_box()
-    assert box is not None
+    area = plot.locator(".draglayer .nsewdrag").first
+    while (box := area.bounding_box()) is None:  # it has none while the chart is drawn again
+        page.wait_for_timeout(50)
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.5, y)
     page.mouse.down()
