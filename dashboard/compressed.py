@@ -24,9 +24,8 @@ class Compression:
     def after(self, response: Response) -> Response:
         """The answer, smaller if that may be; downloads are streamed as they are."""
         if response.get_etag()[0] is not None:
-            response.make_conditional(
-                request.environ
-            )  # the weak mark that was given for the packed one is as good
+            # The weak mark that was given for the packed one is as good.
+            response.make_conditional(request.environ)
         if not _may(response):
             return response
         response.direct_passthrough = False

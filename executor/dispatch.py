@@ -166,9 +166,8 @@ class Dispatcher:
         if len(lanes) == 1:
             return lanes[0] if lanes[0].open_at(now, trial) else None
         free = [lane for lane in lanes if lane.open_at(now, trial)]
-        if any(
-            lane.up and not lane.sick for lane in lanes
-        ):  # what only fails gets one at a time, now and then
+        if any(lane.up and not lane.sick for lane in lanes):
+            # Who only fails gets one at a time, now and then.
             apart = self._options.probe_interval_seconds
             free = [lane for lane in free if not lane.sick or lane.rested_at(now, apart)]
         return min(free, key=lambda lane: lane.limit.in_flight) if free else None

@@ -92,7 +92,7 @@ class Budgets:
         return [use.notice for use in self.uses(access, workspace_id) if use.notice is not None]
 
     def ratios(self) -> dict[str, float]:
-        """Used ÷ budget of every workspace that has one, for the gauge."""
+        """Used ÷ budget of every workspace that has one, for the gauge: a share and no amount."""
         return {use.workspace_id: float(use.ratio) for use in self._uses(None)}
 
     def currency_of(self, workspace_currency: str | None) -> str | None:

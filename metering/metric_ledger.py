@@ -132,6 +132,7 @@ class _LedgerFigures:
             key = (*pair, *(str(row[label]) for label in more))
             sums[key] = sums.get(key, Decimal(0)) + Decimal(str(row[field]))
         for key, value in sums.items():
+            # Prometheus knows doubles alone: the exact sum is rounded last, and nothing computes with it.
             family.add_metric(key, float(value))
         return family
 
