@@ -62,7 +62,7 @@ def savings_chart(
     return Chart(
         key=f"saved-{currency}",
         title="Charged and saved per day",
-        note=f"{currency}, together the real-time price{_outside(rows, days, currency)}",
+        note=f"{currency}, of real time{_outside(rows, days, currency)}",
         sentence=sentence(f"Charged and saved per day in {currency}", series, times, ""),
         figure=figures.stacked_bars(times, series, theme),
         legend=tuple((s.name, s.color, "") for s in series),
