@@ -1,8 +1,8 @@
 """The chunks of a streamed chat or text completion put together as it is sent unstreamed. Pure.
 
 Texts are joined, choices and tool calls go by their index, lists within a choice are joined too
-(log probabilities, token ids). Of everything else, of what we don't know too, the last value counts,
-but null and "" never replace one.
+(log probabilities, token ids), and so are the parts of a content that is a list of them. Of everything
+else, of what we don't know too, the last value counts, but null and "" never replace one.
 """
 
 from typing import Any
@@ -13,6 +13,12 @@ _TEXTS = frozenset(
     ("content", "refusal", "reasoning_content", "reasoning", "arguments", "text", "input", "transcript")
 )
 """Members of a choice, at any depth, that come in pieces."""
+_AUDIO_TEXTS = _TEXTS | {"data"}
+"""The same within an audio: its data are base64 in pieces. Elsewhere `data` is anybody's."""
+_IN_PARTS = frozenset(("content", "thinking"))
+"""Members that may be a list of typed parts instead of a text."""
+_GROWING_PARTS = frozenset(("text", "thinking"))
+"""Types of which two in a row are pieces of one part; of others each is whole."""
 _TOKENS = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio")
 """Members of a delta that show that the model has begun to answer."""
 _PADDING = "obfuscation"
@@ -33,21 +39,56 @@ class _Text:
 
 
 class _Calls:
-    """Tool calls by their index."""
+    """Tool calls in the order of their index."""
 
-    __slots__ = ("by_index",)
+    __slots__ = ("_index", "_latest", "calls")
 
     def __init__(self) -> None:
-        self.by_index: dict[int, dict[str, Any]] = {}
+        self.calls: list[tuple[int, dict[str, Any]]] = []
+        """With their index, as they came."""
+        self._latest: dict[int, dict[str, Any]] = {}
+        self._index = 0
 
-    def slot(self, call: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
-        """Where a piece belongs; without an index an id begins a new call, the rest goes to the last one."""
-        index = call.get("index")
-        if type(index) is not int:
-            last = max(self.by_index, default=-1)
-            begins = last < 0 or call.get("id") not in (None, "", self.by_index[last].get("id"))
-            index = last + begins
-        return index, self.by_index.get(index)
+    def of(self, piece: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The call that a piece belongs to, and whether it begins one.
+
+        Without an index, and among calls that all have the same, it goes to the last one that began.
+        """
+        index = piece.get("index")
+        numbered = type(index) is int
+        if type(index) is int:
+            self._index = index
+        call = self._latest.get(self._index)
+        begins = call is None or _begins(piece, call, numbered)
+        if call is None or begins:
+            call = self._latest[self._index] = {}
+            self.calls.append((self._index, call))
+        return call, begins
+
+
+def _begins(piece: dict[str, Any], last: dict[str, Any], numbered: bool) -> bool:
+    """Whether a piece is the first of a call that comes after `last`.
+
+    An index alone doesn't tell: servers number each of parallel calls 0. Nor does an id: others make up a
+    new one for each piece. Who brings both another id and a name begins a call.
+    """
+    other_id = piece.get("id") not in (None, "", last.get("id"))
+    if numbered:
+        return other_id and bool(last.get("id")) and _named(piece)
+    return other_id or (not piece.get("id") and _named(piece) and _named(last))
+
+
+def _named(call: dict[str, Any]) -> bool:
+    return any(isinstance(part, dict) and part.get("name") for part in call.values())
+
+
+class _Parts:
+    """A content that is a list of typed parts, which come in pieces too."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
 
 
 class Assembly:
@@ -110,16 +151,18 @@ class Assembly:
             self._choices[index], self._grown = {"index": index}, True
         self._merge(self._choices[index], choice)
 
-    def _merge(self, into: dict[str, Any], update: dict[str, Any]) -> None:
+    def _merge(self, into: dict[str, Any], update: dict[str, Any], texts: frozenset[str] = _TEXTS) -> None:
         for name, value in update.items():
-            if isinstance(value, str) and name in _TEXTS:
+            if isinstance(value, str) and name in texts:
                 self._join(into, name, value)
             elif isinstance(value, dict):
                 if not isinstance(into.get(name), dict):
                     into[name], self._grown = {}, True
-                self._merge(into[name], value)
+                self._merge(into[name], value, _AUDIO_TEXTS if name == "audio" else _TEXTS)
             elif name == "tool_calls" and isinstance(value, list):
                 self._call(into, value)
+            elif name in _IN_PARTS and _are_parts(value):
+                self._add_parts(into, name, value)
             elif isinstance(value, list) and isinstance(into.get(name), list):
                 into[name].extend(value)
                 self._grown = True
@@ -130,6 +173,10 @@ class Assembly:
         text = into.get(name)
         if isinstance(text, _Text):
             text.pieces.append(piece)
+        elif isinstance(text, _Parts):
+            if piece:
+                self._add_parts(into, name, [{"type": "text", "text": piece}])
+            return
         else:
             into[name] = _Text(piece)
         self.held += len(piece)
@@ -141,11 +188,23 @@ class Assembly:
         for piece in pieces:
             if not isinstance(piece, dict):
                 raise BadChunk("a tool call is no object")
-            index, call = calls.slot(piece)
-            if call is None:
-                call = calls.by_index[index] = {}
-                self._grown = True
+            call, begins = calls.of(piece)
+            self._grown = self._grown or begins
             self._merge(call, piece)
+
+    def _add_parts(self, into: dict[str, Any], name: str, pieces: list[dict[str, Any]]) -> None:
+        content = into.get(name)
+        if not isinstance(content, _Parts):
+            before, content = _joined(content), _Parts()
+            if isinstance(before, str) and before:  # it began as a text
+                content.parts.append({"type": "text", "text": _Text(before)})
+            into[name] = content
+        for piece in pieces:
+            kind = piece["type"]
+            if kind not in _GROWING_PARTS or not content.parts or content.parts[-1].get("type") != kind:
+                content.parts.append({})
+                self._grown = True
+            self._merge(content.parts[-1], piece)
 
     def _keep(self, into: dict[str, Any], name: str, value: Any) -> None:
         if name not in into:
@@ -153,6 +212,12 @@ class Assembly:
         elif value is None or value == "":
             return
         into[name] = value
+
+
+def _are_parts(value: Any) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in value)
 
 
 def _speaks(choice: dict[str, Any]) -> bool:
@@ -163,6 +228,8 @@ def _speaks(choice: dict[str, Any]) -> bool:
 
 
 def _whole_choice(choice: dict[str, Any], chat: bool) -> dict[str, Any]:
+    if choice.get("delta"):  # the message beside it is all that there was so far, in every chunk again
+        choice.pop("message", None)
     whole: dict[str, Any] = {
         "message" if name == "delta" else name: _joined(part) for name, part in choice.items()
     }
@@ -182,8 +249,10 @@ def _joined(part: Any) -> Any:
     if isinstance(part, _Text):
         return "".join(part.pieces)
     if isinstance(part, _Calls):
-        calls = (part.by_index[index] for index in sorted(part.by_index))
+        calls = (call for _, call in sorted(part.calls, key=lambda numbered: numbered[0]))
         return [{name: _joined(value) for name, value in call.items() if name != "index"} for call in calls]
+    if isinstance(part, _Parts):
+        return [_joined(piece) for piece in part.parts]
     if isinstance(part, dict):
         return {name: _joined(value) for name, value in part.items()}
     return part

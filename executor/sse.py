@@ -13,7 +13,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Finds the data of events; their names, ids and comments mean nothing in the APIs we read."""
+    """Finds the data of events; their names, ids and comments mean nothing in the APIs we read.
+
+    A field `error`, which the standard doesn't know, counts as data with that one member.
+    """
 
     def __init__(self) -> None:
         self._line: list[bytes] = []
@@ -70,6 +73,10 @@ class EventParser:
                 self._add(line[6:] if line[5:6] == b" " else line[5:])
             elif line == b"data":
                 self._add(b"")
+            elif line.startswith(b"error:"):
+                # llama.cpp of before autumn 2025 names the field, not the event, so, and `[DONE]` follows:
+                # who skips it as the standard says takes what came before for the whole answer.
+                self._add(b'{"error":%s}' % line[6:])
         return events
 
     def _add(self, data: bytes) -> None:

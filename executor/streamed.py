@@ -20,6 +20,7 @@ _STATUS_OF_NAME = {
     "context_length_exceeded": 400,
     "content_filter": 400,
     "content_policy_violation": 400,
+    "data_inspection_failed": 400,
     "authentication_error": 401,
     "permission_error": 403,
     "not_found_error": 404,

@@ -268,6 +268,7 @@ def test_a_broken_chunk_is_no_complete_answer(chunk: bytes) -> None:
         ({"error": {"message": "no", "code": 200}}, 500),
         ({"error": "no"}, 500),
         ({"object": "error", "message": "no", "code": 404}, 404),
+        ({"error": {"message": "no", "code": "data_inspection_failed"}}, 400),
     ],
 )
 def test_an_error_in_a_stream_stands_for_its_status(error: dict[str, Any], status: int) -> None:
