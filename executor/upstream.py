@@ -12,6 +12,7 @@ from typing import Protocol
 from executor.options import TEST_MODEL
 from executor.streamed import STREAMED_ENDPOINTS
 from executor.wire.exchange import Answer, Done, Exchange, Glance, NoAnswer
+from executor.wire.names import Names
 from executor.wire.origin import head_of, origin_of, without_user_info
 from executor.wire.pool import Pool
 from executor.wire.sockets import Sockets
@@ -73,6 +74,7 @@ class HttpUpstream:
             connect_timeout_seconds=connect_timeout_seconds,
             tls=tls if origin.encrypted else None,
             sockets=sockets,
+            names=Names(origin.host, origin.port),
         )
         self._pool = self._pool_of(timeout_seconds=timeout_seconds)
 

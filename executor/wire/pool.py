@@ -7,6 +7,7 @@ from collections import deque
 
 from executor.wire.connection import Connection
 from executor.wire.exchange import Exchange
+from executor.wire.names import Names
 from executor.wire.origin import Origin
 from executor.wire.sockets import Sockets
 
@@ -28,8 +29,10 @@ class Pool:
         connect_timeout_seconds: float,
         tls: ssl.SSLContext | None,
         sockets: Sockets,
+        names: Names,
     ) -> None:
         self._origin = origin
+        self._names = names
         self._timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls = tls
@@ -123,25 +126,38 @@ class Pool:
             task.add_done_callback(self._opened)
 
     async def _open(self) -> None:
-        loop, origin, connection = asyncio.get_running_loop(), self._origin, Connection(self)
+        connection = Connection(self)
         try:
-            async with asyncio.timeout(self._connect_timeout_seconds):
-                await loop.create_connection(
-                    lambda: connection,
-                    origin.host,
-                    origin.port,
-                    ssl=self._tls,
-                    server_hostname=origin.host if self._tls else None,
-                )
+            async with asyncio.timeout(self._connect_timeout_seconds) as limit:
+                addresses = await self._names.addresses()
+                await self._reach(connection, addresses, limit.when() or 0.0)
         except (TimeoutError, asyncio.CancelledError):
             connection.abort()  # whoever waited so long is told by the tick
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             self._refuse(str(error))
         else:
             self.free(connection)
         finally:
             if not connection.opened:
                 self._sockets.give()
+
+    async def _reach(self, connection: Connection, addresses: list[str], deadline: float) -> None:
+        """One address of the host after another: one that is silent leaves the others their share of the time."""
+        loop, origin, left = asyncio.get_running_loop(), self._origin, len(addresses)
+        name = origin.host if self._tls else None
+        for address in addresses:
+            try:
+                async with asyncio.timeout((deadline - loop.time()) / left):
+                    await loop.create_connection(
+                        lambda: connection, address, origin.port, ssl=self._tls, server_hostname=name
+                    )
+            except OSError:  # silence too
+                left -= 1
+                if connection.opened or not left:
+                    raise
+            else:
+                self._names.reached(address)
+                return
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
@@ -188,6 +204,7 @@ class Pool:
             return
         while self._waiting and (self._waiting[0].over or self._waiting[0].begun <= latest):
             exchange = self._waiting.popleft()
-            text = f"no connection within {self._connect_timeout_seconds:g} s"
+            what = "no address for its host name" if self._names.asked else "no connection"
+            text = f"{what} within {self._connect_timeout_seconds:g} s"
             exchange.fail("connection_error", f"The upstream gave no complete answer: {text}.")
             exchange.deliver()
