@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,8 @@ class EngineParts:
     """The upstream key of each model that needs one."""
     clock: Clock
     faults: FaultPoints
+    on_settled: Callable[[], None] = lambda: None
+    """Is told that a task is settled, on the dispatch loop."""
 
 
 class Listener(Protocol):

@@ -212,6 +212,7 @@ class Engine:
         """A task is settled."""
         status = task.status if task.settled else task.ending or "failed"
         self._parts.instruments.task_ended(task.workspace_id, task.model or "", status)
+        self._parts.on_settled()
 
     async def _tick(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """What an operator may set about models, limits and execution (SPEC §12)."""
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -97,3 +98,14 @@ class ExecutorOptions(Options):
     shutdown_grace_seconds: float = Field(default=30, ge=0)
     in_flight_bytes: int = Field(default=96 * 2**20, ge=1)
     connect_timeout_seconds: float = Field(default=10, gt=0)
+
+
+class WebhookOptions(Options):
+    """How the end of a task is told to those who want to know (SPEC §9)."""
+
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    timeout_seconds: float = Field(default=10, gt=0)
+    first_retry_seconds: float = Field(default=5, gt=0)
+    longest_retry_seconds: float = Field(default=3600, gt=0)
+    give_up_after_seconds: float = Field(default=86_400, ge=0)
+    deliveries_at_once: int = Field(default=16, ge=1, le=1000)

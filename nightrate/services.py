@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from executor.batches import Batches
@@ -11,7 +11,9 @@ from executor.faults import FaultPoints
 from executor.files import Files
 from executor.models import ModelCatalog
 from executor.options import ModelOptions
-from executor.wire.origin import sendable
+from executor.webhooks.deliveries import Deliveries
+from executor.webhooks.outbox import Outbox
+from executor.wire.origin import sendable, tls_context
 from metering.access import ADMIN
 from metering.clock import Clock
 from metering.errors import Conflict
@@ -52,6 +54,8 @@ class Services:
     files: Files
     batches: Batches
     engine: Engine
+    outbox: Outbox
+    deliveries: Deliveries
     ledger: Ledger
     books: Books
     exports: Exports
@@ -63,11 +67,13 @@ class Services:
         """Clears what a crash left of uploads, and begins to work on tasks."""
         self.files.discard_unfinished()
         self.metrics.watch(self.engine.view)
+        self.deliveries.start()
         self.engine.start()
 
     def stop(self) -> None:
         """Stops work, commits what was answered and closes the database."""
         self.engine.stop()
+        self.deliveries.stop()
         self.metrics.stop()
         self.store.close()
 
@@ -134,7 +140,10 @@ def _wired(
     metrics = Metrics([(name, _upstreams(catalog, name)) for name in catalog.allowed(None)], store, VERSION)
     charged = [(model.name, model.free) for model in models]
     books = open_books(store, prices, billing, charged, settings.retention.event_days, clock, metrics)
-    engine = Engine(_engine_parts(settings, env, clock, store, catalog, books, metrics, upstream_keys))
+    outbox = Outbox(store, settings.webhooks)
+    deliveries = Deliveries(outbox, settings.webhooks, tls_context(), clock)
+    parts = _engine_parts(settings, env, clock, store, catalog, books, metrics, upstream_keys)
+    engine = Engine(replace(parts, on_settled=deliveries.wake))
     files = Files(store, data_dir, settings.limits, clock)
     batches = Batches(store, files, catalog, prices, clock, engine.wake, books.budgets)
 
@@ -167,6 +176,8 @@ def _wired(
         files=files,
         batches=batches,
         engine=engine,
+        outbox=outbox,
+        deliveries=deliveries,
         ledger=Ledger(store, billing, clock),
         books=books,
         exports=Exports(store, billing, clock),

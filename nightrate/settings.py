@@ -30,6 +30,7 @@ from executor.options import (
     ModelOptions,
     RetentionOptions,
     Url,
+    WebhookOptions,
 )
 from metering.options import BillingOptions, Options, StatisticsOptions, StorageOptions
 
@@ -57,12 +58,6 @@ class ServerOptions(Options):
     request_threads: int = Field(default=40, ge=1, le=1000)
     stop_seconds: int = Field(default=10, ge=0)
     notice: str | None = Field(default=None, min_length=1, max_length=200)
-
-
-class WebhookOptions(Options):
-    """To which addresses notifications may go besides public ones."""
-
-    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class LocalModelOptions(Options):

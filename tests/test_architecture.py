@@ -19,6 +19,7 @@ ROOMS = {
 ONLY_IN = {
     "duckdb": ("metering/store.py",),
     "httptools": ("executor/wire/connection.py",),
+    "aiohttp": ("executor/webhooks/deliveries.py",),
     "dash": ("dashboard/",),
     "plotly": ("dashboard/",),
     "flask": ("dashboard/",),
