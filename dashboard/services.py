@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from executor.batches import Batches
     from executor.files import Files
     from executor.models import ModelCatalog
+    from executor.webhooks.outbox import Outbox
     from metering.audit import Audit
     from metering.budgets import Budgets
     from metering.calls import Calls
@@ -81,6 +82,7 @@ class ConsoleServices:
     files: Files
     batches: Batches
     catalog: ModelCatalog
+    outbox: Outbox
     statistics: Statistics
     glance: Glance
     ledger: Ledger

@@ -92,6 +92,7 @@ def _console_services(services: Services) -> ConsoleServices:
         files=services.files,
         batches=services.batches,
         catalog=services.catalog,
+        outbox=services.outbox,
         statistics=services.statistics,
         glance=Glance(services.store),
         ledger=services.ledger,

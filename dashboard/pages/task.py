@@ -12,6 +12,7 @@ from dashboard.calls import calls
 from dashboard.clone import clone_button
 from dashboard.faults import faults
 from dashboard.filters import PREFIX, Address
+from dashboard.notified import notified
 from dashboard.outcome import outcome, partial_button, retry_button, speed_cards, waiting_banner
 from dashboard.pages.tasks import cancel_button, note_of
 from dashboard.parts import Column
@@ -174,6 +175,7 @@ def _facts(services: ConsoleServices, viewer: Viewer, task: Task) -> html.Sectio
             parts.link(task.retry_of, f"{PREFIX}/tasks/{task.retry_of}") if task.retry_of else None,
         ),
         ("Metadata", _metadata(task)),
+        ("Notified", notified(services, viewer, task)),
     ]
     drawn = [part for k, v in facts if v for part in (html.Dt(k), html.Dd(v))]
     return parts.panel("Facts", html.Dl(drawn, className="facts"))

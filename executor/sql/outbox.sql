@@ -16,5 +16,5 @@ UPDATE webhook_outbox SET attempts = attempts + 1, error = $error, due_at = $due
 WHERE id = $id
 
 -- name: of_task
-SELECT id, url, type, created_at, delivered_at, attempts, coalesce(due_at, created_at) AS due_at, given_up_at, error
-FROM webhook_outbox WHERE task_id = $task_id ORDER BY created_at, url, id
+SELECT url, delivered_at, attempts, coalesce(due_at, created_at) AS due_at, given_up_at, error
+FROM webhook_outbox WHERE task_id = $task_id ORDER BY url, id

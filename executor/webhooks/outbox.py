@@ -51,6 +51,21 @@ class Outcome:
     """Why it counts for nothing; none if it was delivered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How far one of a task's notifications is."""
+
+    url: str
+    delivered_at: datetime | None
+    attempts: int
+    """Those that failed."""
+    due_at: datetime
+    """Of the next attempt, unless it is over."""
+    given_up_at: datetime | None
+    error: str | None
+    """Why the last attempt failed."""
+
+
 class Outbox:
     """Reads what is due and keeps what came of it."""
 
@@ -62,6 +77,10 @@ class Outbox:
         """Those whose time has come, the one that waits longest first."""
         found = self._store.query("outbox.due", now=now, rows=rows)
         return [Notification(**row) for row in found]
+
+    def of_task(self, task_id: str) -> list[Delivery]:
+        """The notifications of a task that has ended."""
+        return [Delivery(**row) for row in self._store.query("outbox.of_task", task_id=task_id)]
 
     def next_due(self, now: datetime) -> datetime | None:
         """When the next one is due that isn't yet; none if none waits."""

@@ -66,6 +66,17 @@ def test_results_can_be_had_while_a_task_runs(open_console: Open, server: Server
     server.client().batches.cancel(task_id)
 
 
+def test_who_was_told_of_the_end(open_console: Open, server: Server) -> None:
+    """Of an address only the host is shown, with what came of it and when it is tried again."""
+    callback = {"ds_batch_finish_callback": "http://127.0.0.1:9/hook?token=secret"}
+    task_id = server.wait(server.submit(["a"], metadata=callback))["id"]
+    page = open_console().visit(f"tasks/{task_id}")
+    facts = page.get_by_role("region", name="Facts")
+    expect(facts).to_contain_text("127.0.0.1 is not a public address; the operator may allow its network")
+    expect(facts).to_contain_text(re.compile(r"\d attempts?, the next \d+ \w+ 20\d\d, \d\d:\d\d:\d\d"))
+    assert "secret" not in page.content()
+
+
 def test_an_outage_is_told_where_the_task_is(open_console: Open, server: Server, upstream: Upstream) -> None:
     """On its page with whom it waits for, in the list, and in Settings; all of it goes when the upstream is back."""
     begin(upstream, "answers 500")

@@ -37,6 +37,7 @@ class Moved:
             files=nothing,
             batches=nothing,
             catalog=ModelCatalog([]),
+            outbox=nothing,
             statistics=nothing,
             glance=nothing,
             ledger=nothing,
