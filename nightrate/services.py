@@ -11,6 +11,7 @@ from executor.faults import FaultPoints
 from executor.files import Files
 from executor.models import ModelCatalog
 from executor.options import ModelOptions
+from executor.retention import Retention
 from executor.webhooks.deliveries import Deliveries
 from executor.webhooks.outbox import Outbox
 from executor.wire.origin import sendable, tls_context
@@ -56,6 +57,7 @@ class Services:
     engine: Engine
     outbox: Outbox
     deliveries: Deliveries
+    retention: Retention
     ledger: Ledger
     books: Books
     exports: Exports
@@ -69,9 +71,11 @@ class Services:
         self.metrics.watch(self.engine.view)
         self.deliveries.start()
         self.engine.start()
+        self.retention.start()
 
     def stop(self) -> None:
         """Stops work, commits what was answered and closes the database."""
+        self.retention.stop()
         self.engine.stop()
         self.deliveries.stop()
         self.metrics.stop()
@@ -178,6 +182,7 @@ def _wired(
         engine=engine,
         outbox=outbox,
         deliveries=deliveries,
+        retention=Retention(store, data_dir, settings.retention, clock),
         ledger=Ledger(store, billing, clock),
         books=books,
         exports=Exports(store, billing, clock),
