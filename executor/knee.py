@@ -216,7 +216,8 @@ class KneeSearch:
 
     def _implausible(self, trial: Trial) -> bool:
         ratio, error = trial.ratio(self.level)
-        bound = PLAUSIBLE * abs(math.log(trial.step))
+        # the change that was made, not the one that was meant: of 4 the next lower is 3, a quarter less
+        bound = PLAUSIBLE * abs(math.log(self.level / trial.level))
         return abs(math.log(ratio)) - 2 * error / ratio > bound
 
     def _lowered(self, trial: Trial, over: bool) -> Literal["better", "worse"] | None:

@@ -73,6 +73,26 @@ def test_a_knee_that_moves_is_followed() -> None:
     assert limit.limit >= 57
 
 
+@pytest.mark.parametrize("width", [3, 4, 16, 64])
+@pytest.mark.parametrize("seconds", [0.1, 1.0])
+def test_a_limit_that_fell_to_one_comes_back(width: int, seconds: float) -> None:
+    """An upstream that answered one after another for a while, and then all at once, has all its width again."""
+
+    def one_place(in_flight: int, chance: random.Random) -> float:
+        return seconds * in_flight
+
+    limit, spell = AdaptiveLimit(width), 1200 * seconds
+    drive(limit, spell, one_place)
+    answers = drive(limit, spell, always(seconds), start=spell).answers
+    assert answers >= 0.95 * fixed(width, spell, always(seconds))
+
+
+def test_a_small_healthy_limit_is_tried_less_and_less() -> None:
+    """From 4 one step down is a quarter: that it costs as much is believed, and asked again ever more seldom."""
+    answers = drive(AdaptiveLimit(4), 1800, always(2.0)).answers
+    assert answers >= 0.95 * fixed(4, 1800, always(2.0))
+
+
 def test_a_limit_of_the_upstream_is_kept_below() -> None:
     """Where an upstream refuses what is above 20, hardly any time is spent above it."""
     limit = AdaptiveLimit(128)
