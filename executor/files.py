@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal, Self
 
 from executor.options import LimitOptions
 from executor.owners import enabled_owner
+from executor.result_files import make_folder, sync_folder
 from metering.access import Access
 from metering.clock import Clock
 from metering.errors import Conflict, InvalidParameter, NotFound, Refused
@@ -222,9 +223,9 @@ class Files:
         )
         path = self.path_of(file)
         with _disk():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             temporary.rename(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return file
 
     def keep(self, file: StoredFile) -> StoredFile:
@@ -327,11 +328,3 @@ def _file_name(sent: str | None) -> str:
     name = PurePosixPath((sent or "").replace("\\", "/")).name
     printable = "".join(character for character in name if character.isprintable())
     return printable[-_FILENAME_CHARACTERS:] or "upload.jsonl"
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,10 @@ class _ResultId(msgspec.Struct):
     id: str
 
 
+class CutShort(OSError):
+    """Somebody took lines that count away while the file was open."""
+
+
 class LineFile:
     """One append-only file of lines. `length` is what is known to count; bytes behind it don't."""
 
@@ -28,8 +32,14 @@ class LineFile:
         self._named = length > 0  # a file that a commit named has its folder entry on disk
 
     def append(self, data: bytes) -> int:
-        """Writes behind the length that counts and returns the new length, which doesn't count yet."""
+        """Writes behind the length that counts and returns the new length, which doesn't count yet.
+
+        Raises `CutShort` if lines that count are gone: what is written now would lie behind a hole.
+        """
         descriptor = self._open()
+        found = os.fstat(descriptor)
+        if found.st_size < self.length or not found.st_nlink:
+            raise CutShort(f"{self.path} was cut short or deleted under the running task")
         view, position = memoryview(data), self.length
         while view:
             written = os.pwrite(descriptor, view, position)
@@ -60,7 +70,7 @@ class LineFile:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return self._descriptor
 
@@ -98,6 +108,13 @@ def output_path(task_id: str) -> str:
 def error_path(task_id: str) -> str:
     """Where a task's error file lies in the data folder."""
     return f"outputs/{task_id}.error.jsonl"
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, if it isn't there, and its name durable."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
+from executor.result_files import make_folder
 from metering.store import Store, StoreClosed, StoreError
 
 log = logging.getLogger("nightrate.storage")
@@ -28,7 +29,7 @@ def check_storage(store: Store, data_dir: Path) -> None:
     """
     store.reopen()
     folder = data_dir / "outputs"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f".check-{secrets.token_hex(8)}"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -27,10 +27,12 @@ from metering.event import Event
 from metering.options import BillingOptions, StorageOptions
 from metering.prices import PriceBook
 from metering.store import Store, Transaction
+from tests.executor.power_cut import Disk
 
 Kind = Literal["success", "thought", "unmetered", "refused", "unanswered"]
 KINDS: tuple[Kind, ...] = ("success", "thought", "unmetered", "refused", "unanswered")
 STEPS = tuple(point for point in POINTS if point != "validation.ended")
+COMMIT_STEPS = tuple(point for point in STEPS if point.startswith("commit."))
 MODEL = ModelOptions(name="m", upstreams=("http://127.0.0.1:9/v1",))
 ENDPOINT = "/v1/chat/completions"
 PRICES = """
@@ -77,7 +79,7 @@ class World:
 
     def __init__(self, folder: Path, blank: Path) -> None:
         self.folder = folder / "data"
-        self.clock, self.fault = Clock(), Fault()
+        self.clock, self.fault, self.disk = Clock(), Fault(), Disk(self.folder)
         shutil.copytree(blank, self.folder)
         (self.folder / "files").mkdir()
         (folder / "prices.toml").write_text(PRICES)
@@ -124,6 +126,11 @@ class World:
         self.stop()
         shutil.rmtree(self.folder)
         kept.rename(self.folder)
+
+    def cut_power(self) -> None:
+        """The machine is gone: the next process finds what was synced, and no byte more."""
+        self.crash()
+        self.disk.cut()
 
     # -- tasks -------------------------------------------------------------------------------------
 

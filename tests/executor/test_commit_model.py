@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,28 +20,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from executor.tasks import Ending, Task, task_of
+from executor.tasks import Task, task_of
 from metering.options import StorageOptions
 from metering.store import Store
-from tests.executor.commit_world import KINDS, STEPS, Crash, Kind, World
+from tests.executor.commit_promises import (
+    Promise,
+    by_task,
+    bytes_of,
+    check_delivered,
+    content,
+    is_closing,
+    lines_of,
+    number_of,
+)
+from tests.executor.commit_world import COMMIT_STEPS, KINDS, STEPS, Crash, Kind, World
 
 INPUT, OUTPUT = Decimal("0.0000005"), Decimal("0.000001")
 """Half of what the world's price book asks for a token."""
-
-
-@dataclass
-class Promise:
-    """What the model knows of one task."""
-
-    requests: int
-    given: dict[int, set[bytes]] = field(default_factory=dict)
-    """Every answer that a line ever got; after a crash it may have several."""
-    kept: dict[int, bytes] = field(default_factory=dict)
-    """Answers whose commit was confirmed and whose bytes nobody took away."""
-    ending: Ending | None = None
-    """A cancel or an expiry that was confirmed; nothing changes it any more."""
-    whole: bool = True
-    """Nobody has cut the files short since they were last brought back to what counts."""
 
 
 class CommitProtocol(RuleBasedStateMachine):
@@ -51,10 +45,12 @@ class CommitProtocol(RuleBasedStateMachine):
     blank: ClassVar[Path]
     tasks = Bundle("tasks")
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(power_fails=st.booleans())
+    def begin(self, power_fails: bool) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="commit-model-"))
         self.world = World(self.place, self.blank)
+        self.power_fails = power_fails
+        """Once all that was drawn has happened; when every task has ended it does in any case."""
         self.promises: dict[str, Promise] = {}
         self.last_end = datetime(1970, 1, 1, tzinfo=UTC)
         self.seen_ended: set[str] = set()
@@ -66,18 +62,29 @@ class CommitProtocol(RuleBasedStateMachine):
             self._finish_everything()
         finally:
             self.world.stop()
+            self.world.disk.stop()
             shutil.rmtree(self.place)
 
     # -- what can happen -------------------------------------------------------------------------
 
-    @rule(target=tasks, requests=st.integers(1, 5), accepted=st.sampled_from([True, True, True, False]))
-    def create(self, requests: int, accepted: bool) -> str:
+    @rule(
+        target=tasks,
+        requests=st.integers(1, 5),
+        begun=st.sampled_from(["validating", "accepted", "answered", "committed", "committed"]),
+        kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=5),
+    )
+    def create(self, requests: int, begun: str, kinds: list[Kind]) -> str:
+        """A task that is so far on its way that faults find something to spoil."""
         task_id = f"batch_{len(self.promises):032x}"
         self.world.create(task_id, requests)
         self.promises[task_id] = Promise(requests)
-        if accepted:
+        if begun != "validating":
             self.accept(task_id)
             self.load(task_id)
+        if begun in ("answered", "committed"):
+            self.answer(task_id, kinds)
+        if begun == "committed":
+            self.commit(len(self.world.queue))
         return task_id
 
     @rule(task_id=tasks)
@@ -153,6 +160,13 @@ class CommitProtocol(RuleBasedStateMachine):
             self._surviving(lambda: self.world.end(task_id))
             self._restored(task_id)
 
+    @precondition(lambda self: self.world.queue)
+    @rule(step=st.sampled_from(COMMIT_STEPS), error=st.sampled_from([OSError, Crash]))
+    def fail_commit(self, step: str, error: type[BaseException]) -> None:
+        """A commit fails at this step, or the process is gone in it."""
+        self.arm(step, error)
+        self.commit(len(self.world.queue))
+
     @rule(step=st.sampled_from(STEPS), error=st.sampled_from([OSError, Crash]))
     def arm(self, step: str, error: type[BaseException]) -> None:
         """The next time that this step is reached it fails, or the process is gone."""
@@ -168,6 +182,13 @@ class CommitProtocol(RuleBasedStateMachine):
         self.world.crash()
         self.world.start()
 
+    @precondition(lambda self: self.promises)
+    @rule()
+    def cut_power(self) -> None:
+        """Whatever counts was synced before it did."""
+        self.world.cut_power()
+        self.world.start()
+
     @precondition(lambda self: self.world.runs)
     @rule(
         task_id=tasks,
@@ -179,18 +200,26 @@ class CommitProtocol(RuleBasedStateMachine):
         """The disk lost the end of a file, or kept a torn one behind it."""
         task = self.world.task(task_id)
         self.world.crash()
-        path = self.world.paths(task_id)[which]
-        if path.exists() and not task.settled:
-            promise, counts = self.promises[task_id], (task.output_bytes, task.error_bytes)[which]
-            size = int(path.stat().st_size * left)
-            os.truncate(path, size)
-            promise.kept = {
-                n: text for n, text in promise.kept.items() if text in _content(self.world, task_id)
-            }
-            promise.whole = promise.whole and size >= counts
-            with path.open("ab") as file:
-                file.write(tail if size >= counts else tail[: counts - size - 1])
+        self._damage(task, which, left, tail)
         self.world.start()
+
+    @rule(task_id=tasks, which=st.integers(0, 1), left=st.sampled_from([0.0, 0.5, 1.0]))
+    def damage(self, task_id: str, which: int, left: float) -> None:
+        """Somebody cuts a file short while the task runs."""
+        self._damage(self.world.task(task_id), which, left, b"")
+
+    def _damage(self, task: Task, which: int, left: float, tail: bytes) -> None:
+        path = self.world.paths(task.id)[which]
+        if task.settled or not path.exists():
+            return
+        promise, counts = self.promises[task.id], (task.output_bytes, task.error_bytes)[which]
+        size = int(path.stat().st_size * left)
+        os.truncate(path, size)
+        there = content(self.world, task.id)
+        promise.kept = {n: text for n, text in promise.kept.items() if text in there}
+        promise.whole = promise.whole and size >= counts
+        with path.open("ab") as file:
+            file.write(tail if size >= counts else tail[: counts - size - 1])
 
     # -- what is always true ----------------------------------------------------------------------
 
@@ -206,7 +235,7 @@ class CommitProtocol(RuleBasedStateMachine):
         )
         tasks = {row["id"]: task_of(row) for row in rows}
         events = Counter((row["task_id"], row["line_no"]) for row in found)
-        charges, rollups = _by_task(charged), _by_task(counted)
+        charges, rollups = by_task(charged), by_task(counted)
         assert set(events.values()) <= {1}, "a call has two events"
         ended = []
         for task_id, promise in self.promises.items():
@@ -226,9 +255,9 @@ class CommitProtocol(RuleBasedStateMachine):
     def _check_running(self, task: Task, promise: Promise, events: set[int]) -> None:
         """What counts of both files answers exactly the lines that have an event."""
         if promise.whole:
-            good, bad = _lines(self.world, task, task.output_bytes, task.error_bytes)
-            _check_delivered(promise, good + bad)
-            assert Counter(map(_line_no, good + bad)) == dict.fromkeys(events, 1)
+            good, bad = lines_of(self.world, task, task.output_bytes, task.error_bytes)
+            check_delivered(promise, good + bad)
+            assert Counter(map(number_of, good + bad)) == dict.fromkeys(events, 1)
             assert (task.completed, task.failed) == (len(good), len(bad))
         if promise.ending is not None:
             assert task.ending == promise.ending
@@ -244,13 +273,13 @@ class CommitProtocol(RuleBasedStateMachine):
         """One line a request, one event a call, the bill of the result file, and the promised end."""
         assert task.status == (promise.ending or "completed")
         assert task.ended_at is not None
-        good, bad = _lines(self.world, task, None, None)
-        called = [text for text in bad if not _is_closing(text)]
+        good, bad = lines_of(self.world, task, None, None)
+        called = [text for text in bad if not is_closing(text)]
         validated = task.in_progress_at is not None
         everyone = range(1, promise.requests + 1) if validated else ()
-        assert sorted(map(_line_no, good + bad)) == list(everyone)
-        assert {_line_no(text) for text in good + called} == events
-        _check_delivered(promise, good + called)
+        assert sorted(map(number_of, good + bad)) == list(everyone)
+        assert {number_of(text) for text in good + called} == events
+        check_delivered(promise, good + called)
         assert (task.completed, task.failed) == (len(good), len(called))
         usages = [usage for text in good if (usage := json.loads(text)["response"]["body"]["usage"])]
         inputs = sum(usage["prompt_tokens"] for usage in usages)
@@ -275,8 +304,11 @@ class CommitProtocol(RuleBasedStateMachine):
     # -- the end of every example -------------------------------------------------------------------
 
     def _finish_everything(self) -> None:
-        """Without further faults every task comes to its end in a few turns."""
+        """Without further faults every task comes to its end in a few turns, and that is durable."""
         self.world.fault.armed = None
+        if self.power_fails:
+            self.cut_power()
+            self.holds()
         for task_id, promise in self.promises.items():
             for _ in range(4):
                 if self.world.task(task_id).settled:
@@ -287,6 +319,8 @@ class CommitProtocol(RuleBasedStateMachine):
                 self.complete(task_id)
                 self.end(task_id)
             assert self.world.task(task_id).settled
+        self.holds()
+        self.cut_power()
         self.holds()
 
     # -- keeping the model ---------------------------------------------------------------------------
@@ -306,7 +340,7 @@ class CommitProtocol(RuleBasedStateMachine):
 
     def _restored(self, task_id: str) -> None:
         """A turn on a task brought its files back to what counts, unless it failed before."""
-        task, sizes = self.world.task(task_id), [_size(path) for path in self.world.paths(task_id)]
+        task, sizes = self.world.task(task_id), [bytes_of(path) for path in self.world.paths(task_id)]
         if sizes[0] >= task.output_bytes and sizes[1] >= task.error_bytes:
             self.promises[task_id].whole = True
 
@@ -317,54 +351,12 @@ class CommitProtocol(RuleBasedStateMachine):
         )
 
 
-def _lines(
-    world: World, task: Task, output: int | None, error: int | None
-) -> tuple[list[bytes], list[bytes]]:
-    """The whole lines of both files, up to their lengths that count."""
-    good, bad = (
-        (path.read_bytes() if path.exists() else b"")[:size].splitlines(keepends=True)
-        for path, size in zip(world.paths(task.id), (output, error), strict=True)
-    )
-    return good, bad
-
-
-def _content(world: World, task_id: str) -> bytes:
-    return b"".join(path.read_bytes() for path in world.paths(task_id) if path.exists())
-
-
-def _check_delivered(promise: Promise, lines: list[bytes]) -> None:
-    """Every line is an answer that was given, and no confirmed one is missing or another."""
-    delivered = {_line_no(text): text for text in lines}
-    assert all(text in promise.given[line_no] for line_no, text in delivered.items())
-    assert all(delivered.get(line_no) == text for line_no, text in promise.kept.items())
-
-
-def _line_no(text: bytes) -> int:
-    return int(json.loads(text)["custom_id"][1:])
-
-
-def _is_closing(text: bytes) -> bool:
-    error = json.loads(text)["error"]
-    return error is not None and error["code"].startswith("batch_")
-
-
-def _by_task(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row.pop("task_id"), []).append(row)
-    return found
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 class TestCommitProtocol(CommitProtocol.TestCase):  # type: ignore[name-defined,misc]
     """Whatever happens in whatever order: one line, one event, one bill, and only at the end."""
 
     settings = settings(
         deadline=None,
-        max_examples=15,
+        max_examples=20,
         stateful_step_count=25,
         print_blob=True,
         suppress_health_check=list(HealthCheck),

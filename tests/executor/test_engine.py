@@ -1,4 +1,5 @@
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -243,6 +244,23 @@ def test_result_files_are_brought_back_to_what_counts(
         assert_whole(rig, task_id)
     again = sum(asked - 1 for asked in upstream.asked.values())
     assert again == {"missing": len(lines), "longer": 0}.get(damage, 10)
+
+
+@pytest.mark.parametrize("damage", ["halved", "emptied", "deleted"])
+def test_a_result_file_damaged_under_a_running_task(tmp_path: Path, upstream: Upstream, damage: str) -> None:
+    """The next commit finds out: what is gone runs again, and nothing is written behind a hole."""
+    with Rig(tmp_path, [model(upstream)]) as rig:
+        task_id = rig.submit([f"@latency=0.05 {n}" for n in range(600)])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 64)
+        path = tmp_path / f"outputs/{task_id}.output.jsonl"
+        if damage == "deleted":
+            path.unlink()
+        else:
+            os.truncate(path, path.stat().st_size // 2 if damage == "halved" else 0)
+        assert rig.wait(task_id).status == "completed"
+        assert_whole(rig, task_id)
+    again = sum(asked - 1 for asked in upstream.asked.values())
+    assert 0 < again < 600
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
