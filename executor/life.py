@@ -93,8 +93,8 @@ class TaskLife:
                 if await self._turn():
                     return
                 self._failures = 0
-            except LinesLost:
-                continue
+            except (LinesLost, StorageLost):
+                continue  # the next turn finds out what that means
             except (OSError, StoreError, InputChanged) as error:
                 if isinstance(error, StoreClosed):
                     return
@@ -168,6 +168,7 @@ class TaskLife:
             self._tools.dispatcher.add(run)
         while not (run.settled or run.broken or self._looked.is_set()):
             if run.lost_count:
+                await self._thread(lambda: self._tools.recovery.input_path(task))  # or it was cut short
                 raise RuntimeError(f"{task.id}: the input file holds fewer requests than were counted")
             if self._seconds_left(task) <= 0:
                 break

@@ -10,7 +10,7 @@ import pytest
 
 from executor.options import ExecutorOptions, LimitOptions, ModelOptions
 from metering.clock import utc_now
-from tests.executor.engine_rig import Rig
+from tests.executor.engine_rig import Rig, line
 from tests.upstream import Upstream
 
 
@@ -25,8 +25,10 @@ def model(upstream: Upstream, **options: object) -> ModelOptions:
 
 
 def assert_whole(rig: Rig, task_id: str) -> None:
-    """Every request has exactly one line, every call one event, and the ledger equals the result file."""
+    """Every request has one line, every call one event, the ledger equals the result file, memory is free again."""
     task = rig.task(task_id)
+    dispatcher = rig.engine._dispatcher
+    assert (dispatcher._bytes, set(dispatcher._held.values())) == (0, {0})
     good, bad = rig.lines(task)
     assert sorted(int(row["custom_id"][1:]) for row in good + bad) == list(range(1, task.total + 1))
     called = [row for row in good + bad if not (row["error"] or {}).get("code", "").startswith("batch_")]
@@ -168,12 +170,12 @@ def test_a_window_that_passed_while_down_ends_the_task_at_start(tmp_path: Path, 
 
     rig = Rig(tmp_path, [model(upstream)], clock=clock).start()
     rig.engine.stop()
-    task_id = rig.submit(["a", "b"])
+    task_id = rig.submit(["a"] * 8000)  # more closing lines than are written at once
     rig.stop()
     now[0] += timedelta(days=2)
     with rig:
         task = rig.wait(task_id)
-        assert (task.status, task.total, task.completed) == ("expired", 2, 0)
+        assert (task.status, task.total, task.completed) == ("expired", 8000, 0)
         assert_whole(rig, task_id)
     assert not upstream.asked
 
@@ -263,7 +265,7 @@ def test_a_result_file_damaged_under_a_running_task(tmp_path: Path, upstream: Up
     assert 0 < again < 600
 
 
-@pytest.mark.parametrize("damage", ["missing", "changed"])
+@pytest.mark.parametrize("damage", ["missing", "changed", "longer"])
 def test_a_lost_input_file_fails_the_task(tmp_path: Path, upstream: Upstream, damage: str) -> None:
     """Without the file that was uploaded there is nothing to go on with: `storage_lost`, unbilled."""
     rig = Rig(tmp_path, [model(upstream)]).start()
@@ -273,14 +275,47 @@ def test_a_lost_input_file_fails_the_task(tmp_path: Path, upstream: Upstream, da
     rig.stop()
     if damage == "missing":
         path.unlink()
-    else:
+    elif damage == "changed":
         path.write_bytes(path.read_bytes().replace(b"latency", b"Latency", 1))
+    else:
+        path.write_bytes(path.read_bytes() + line(301, "one more", "m"))
     with rig:
         task = rig.wait(task_id)
         assert (task.status, task.ended_at, task.output_file_id) == ("failed", None, None)
         assert [error.code for error in task.errors] == ["storage_lost"]
         assert rig.rows("SELECT count(*) FROM charges") == [(0,)]
         rig.until(lambda: list((tmp_path / "outputs").iterdir()), lambda left: not left)
+
+
+def test_an_input_file_lost_before_a_cancel_is_done(tmp_path: Path, upstream: Upstream) -> None:
+    """Which requests were never executed can't be told without it: the task fails rather than waits for ever."""
+    options = ExecutorOptions(commit_interval_ms=20, cancel_grace_seconds=0.1)
+    with Rig(tmp_path, [model(upstream)], options=options) as rig:
+        task_id = rig.submit(["@hang", "fast"])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed == 1)
+        (tmp_path / "files" / rig.task(task_id).input_file_id).unlink()
+        rig.cancel(task_id)
+        task = rig.wait(task_id)
+        assert (task.status, [error.code for error in task.errors]) == ("failed", ["storage_lost"])
+        assert rig.rows("SELECT count(*) FROM charges") == [(0,)]
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.5])
+def test_an_input_file_cut_short_under_a_running_task(
+    tmp_path: Path, upstream: Upstream, kept: float
+) -> None:
+    """In a line or between two: the task fails at once, and says that the file is another."""
+    prompts = [f"@latency=0.02 {n} {'x' * 5000}" for n in range(2000)]
+    with Rig(tmp_path, [model(upstream)]) as rig:
+        task_id = rig.submit(prompts)
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 16)
+        path = tmp_path / "files" / rig.task(task_id).input_file_id
+        size = int(path.stat().st_size * 0.4)
+        if kept == 0.5:
+            size = sum(len(line(n, text, "m")) for n, text in enumerate(prompts[:900], 1))
+        os.truncate(path, size)
+        task = rig.wait(task_id)
+        assert (task.status, [error.code for error in task.errors]) == ("failed", ["storage_lost"])
 
 
 @pytest.mark.parametrize(
