@@ -241,6 +241,8 @@ def _whole_choice(choice: dict[str, Any], chat: bool) -> dict[str, Any]:
     message = {"role": "assistant", "content": None} | (message if isinstance(message, dict) else {})
     if message["content"] == "" and (message.get("tool_calls") or message.get("function_call")):
         message["content"] = None  # a stream opens with "" where an answer of calls alone has null
+    elif message["content"] is None and not any(message.get(name) for name in _TOKENS):
+        message["content"] = ""  # and llama.cpp with null where an answer of nothing at all has ""
     whole["message"] = message
     return whole
 

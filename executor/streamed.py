@@ -12,6 +12,8 @@ __all__ = ["STREAMED_ENDPOINTS", "Streamed", "is_event_stream"]
 STREAMED_ENDPOINTS = ("/v1/chat/completions", "/v1/completions")
 """Embeddings have no stream, and responses one of another shape, which is not asked for."""
 
+_NOTHING = (b"", b"null")
+"""Data of an event that only keeps the connection alive; llama.cpp begins the answer to several prompts with null."""
 _FAULTS = (msgspec.MsgspecError, UnicodeError, RecursionError, BadChunk)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _STATUS_OF_NAME = {
@@ -94,7 +96,7 @@ class Streamed:
                 return
             if data.strip() == b"[DONE]":
                 self.over = True
-            elif data.strip():  # an empty one keeps the connection alive
+            elif data.strip() not in _NOTHING:
                 self._chunk(data)
 
     def _chunk(self, data: bytes) -> None:

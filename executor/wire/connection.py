@@ -30,12 +30,22 @@ class Keeper(Protocol):
         """It can't be used any more."""
         ...
 
+    def again(self, connection: "Connection", exchange: Exchange) -> bool:
+        """It was closed under an exchange that nobody has read; whether that goes out on another one."""
+        ...
+
 
 class Connection(asyncio.Protocol):
     """Carries one exchange at a time."""
 
     def __init__(self, keeper: Keeper) -> None:
         self.idle_since = 0.0
+        self.begun_at = 0.0
+        """The monotonic moment at which its last exchange began."""
+        self.uses = 0
+        """Exchanges that it has brought to their end."""
+        self.streamed = False
+        """Whether the answer to the last of them was a stream."""
         self._keeper = keeper
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
@@ -59,10 +69,10 @@ class Connection(asyncio.Protocol):
         """Whether it is open and nothing is under way."""
         return self._transport is not None and self._exchange is None and not self._transport.is_closing()
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange, now: float) -> None:
         """Begins an exchange; the connection must be usable. It goes out with `send`."""
         self._exchange, self._head_bytes, self._body_begun, self._complete = exchange, 0, False, False
-        exchange.carrier = self
+        exchange.carrier, self.begun_at = self, now
 
     def send(self) -> None:
         """Sends the request of the exchange, unless that was given up."""
@@ -70,7 +80,8 @@ class Connection(asyncio.Protocol):
         if exchange is None or transport is None:
             return
         head, body = exchange.request
-        exchange.request = (b"", b"")  # the transport holds it from here, for no longer than it needs
+        if not self.streamed:
+            exchange.request = (b"", b"")  # the transport holds it from here, for no longer than it needs
         if len(body) < _JOINED_BYTES:
             transport.write(head + body)
         else:
@@ -123,7 +134,7 @@ class Connection(asyncio.Protocol):
         if self._draining is not None:
             self._draining.cancel()
         exchange, self._exchange = self._exchange, None
-        if exchange is None:
+        if exchange is None or (self._is_stale() and self._keeper.again(self, exchange)):
             return
         if exc is None and self._body_begun and not self._has_length():
             exchange.end()
@@ -173,6 +184,8 @@ class Connection(asyncio.Protocol):
         """The exchange is over: first the connection is free again, then who asked is told."""
         assert self._transport is not None
         exchange, self._exchange = self._exchange, None
+        self.uses += 1
+        self.streamed = exchange is not None and exchange.streams
         if self._draining is not None:
             self._draining.cancel()
             self._draining = None
@@ -190,6 +203,10 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif self._draining is None:
             self._draining = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._finish)
+
+    def _is_stale(self) -> bool:
+        """Whether its last answer was a stream, and not a byte came for the exchange that it has now."""
+        return self.streamed and not self._head_bytes and not self._body_begun
 
     def _fail_or_close(self, reason: str) -> None:
         self.fail("connection_error", f"The upstream gave no complete answer: {reason}.")

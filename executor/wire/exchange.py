@@ -112,6 +112,11 @@ class Exchange:
             self._conclude(NoAnswer(code, message))
 
     @property
+    def streams(self) -> bool:
+        """Whether its answer is a stream that is put together."""
+        return self._stream is not None
+
+    @property
     def answered(self) -> bool:
         """Whether what it is over with is an answer."""
         return isinstance(self._result, Answer)

@@ -15,6 +15,10 @@ IDLE_SECONDS = 4.0
 """An idle connection is closed after this long: before uvicorn's own 5 s, so that none is closed under a request."""
 CONNECTS_AT_ONCE = 128
 """More at a time overflow the queue of a listening socket, and what is dropped there waits a second."""
+STALE_SECONDS = 2.0
+"""A connection that closes so soon behind a stream, without a byte of the next answer, was closed before it was asked."""
+STALE_IN_A_ROW = 3
+"""After so many that closed behind a stream, none is used again after one."""
 _TICK_SECONDS = 0.25
 
 
@@ -47,6 +51,10 @@ class Pool:
         """The monotonic moments at which they are given up, the earliest first: all have the same time."""
         self._waiting: deque[Exchange] = deque()
         """Those without a connection, in the order in which they came."""
+        self._again: deque[Exchange] = deque()
+        """Those whose connection was closed under them: they get a new one, another may be closed just so."""
+        self._stale = 0
+        """Connections in a row that were closed behind a streamed answer, though kept alive; llama.cpp does so."""
         self._to_send: list[Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.TimerHandle | None = None
@@ -72,6 +80,7 @@ class Pool:
         if self._ticking is not None:
             self._ticking.cancel()
         self._waiting.clear()
+        self._again.clear()
         self._idle.clear()
 
     # -- what connections tell -----------------------------------------------------------------------
@@ -79,7 +88,13 @@ class Pool:
     def free(self, connection: Connection) -> None:
         """It can take another request: the one that waits longest, if any does."""
         self._busy.pop(connection, None)
-        exchange = self._next_waiting()
+        if connection.streamed:
+            if self._stale >= STALE_IN_A_ROW:
+                connection.abort()
+                return
+            if connection.uses > 1:
+                self._stale = 0
+        exchange = _next_of(self._waiting)
         if exchange is not None:
             self._send(connection, exchange)
         else:
@@ -91,12 +106,26 @@ class Pool:
         self._busy.pop(connection, None)
         self._sockets.give()
 
+    def again(self, connection: Connection, exchange: Exchange) -> bool:
+        """Sends what a closed connection took along on a new one, unless that may have been read.
+
+        It was never asked, so it is no attempt. A request that a server is busy with for longer, or that
+        breaks a new connection, is one.
+        """
+        if exchange.over or time.monotonic() - connection.begun_at > STALE_SECONDS:
+            return False
+        self._stale += 1
+        exchange.carrier = None
+        self._again.append(exchange)
+        self._connect()
+        return True
+
     # -- opening -----------------------------------------------------------------------------------
 
     def _send(self, connection: Connection, exchange: Exchange) -> None:
         self._served = now = time.monotonic()
         self._busy[connection] = now + self._timeout_seconds
-        connection.begin(exchange)
+        connection.begin(exchange, now)
         if not self._to_send:
             asyncio.get_running_loop().call_soon(self._flush)
         self._to_send.append(connection)
@@ -107,17 +136,10 @@ class Pool:
         for connection in to_send:
             connection.send()
 
-    def _next_waiting(self) -> Exchange | None:
-        while self._waiting:
-            exchange = self._waiting.popleft()
-            if not exchange.over:
-                return exchange
-        return None
-
     def _connect(self) -> None:
         """Opens connections for those that wait, but not too many at once."""
         self._starved = False
-        while len(self._connecting) < min(CONNECTS_AT_ONCE, len(self._waiting)):
+        while len(self._connecting) < min(CONNECTS_AT_ONCE, len(self._waiting) + len(self._again)):
             if not self._sockets.take():
                 self._starved = True
                 return
@@ -136,7 +158,10 @@ class Pool:
         except OSError as error:
             self._refuse(str(error))
         else:
-            self.free(connection)
+            if (exchange := _next_of(self._again)) is not None:
+                self._send(connection, exchange)
+            else:
+                self.free(connection)
         finally:
             if not connection.opened:
                 self._sockets.give()
@@ -165,7 +190,7 @@ class Pool:
 
     def _refuse(self, reason: str) -> None:
         """Nothing listens, or no encryption could be agreed on: the one that waits longest is told."""
-        exchange = self._next_waiting()
+        exchange = _next_of(self._again) or _next_of(self._waiting)
         if exchange is not None:
             exchange.fail("connection_error", f"The upstream gave no complete answer: {reason}.")
             exchange.deliver()
@@ -184,7 +209,7 @@ class Pool:
             else:
                 connection.abort()
         self._ticking = None
-        if self._busy or self._waiting or self._idle or self._connecting:
+        if self._busy or self._waiting or self._again or self._idle or self._connecting:
             self._ticking = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
 
     def _give_up_busy(self, now: float) -> None:
@@ -202,9 +227,19 @@ class Pool:
         latest = now - self._connect_timeout_seconds
         if self._served > latest:
             return
-        while self._waiting and (self._waiting[0].over or self._waiting[0].begun <= latest):
-            exchange = self._waiting.popleft()
-            what = "no address for its host name" if self._names.asked else "no connection"
-            text = f"{what} within {self._connect_timeout_seconds:g} s"
-            exchange.fail("connection_error", f"The upstream gave no complete answer: {text}.")
-            exchange.deliver()
+        for queue in (self._again, self._waiting):
+            while queue and (queue[0].over or queue[0].begun <= latest):
+                exchange = queue.popleft()
+                what = "no address for its host name" if self._names.asked else "no connection"
+                text = f"{what} within {self._connect_timeout_seconds:g} s"
+                exchange.fail("connection_error", f"The upstream gave no complete answer: {text}.")
+                exchange.deliver()
+
+
+def _next_of(queue: deque[Exchange]) -> Exchange | None:
+    """The first that still wants an answer."""
+    while queue:
+        exchange = queue.popleft()
+        if not exchange.over:
+            return exchange
+    return None

@@ -129,3 +129,21 @@ def test_an_error_in_a_field_of_that_name_is_one() -> None:
     error = {"code": 400, "message": "the request exceeds the available context size"}
     stream = read(chat(content="hi"), b"error: " + json.dumps(error).encode() + b"\n\n", DONE)
     assert (stream.fault, stream.status, json.loads(stream.body)) == (None, 400, {"error": error})
+
+
+def test_an_event_of_null_is_none() -> None:
+    """llama.cpp opens the answer to several prompts with `data: null`; the answer comes after it."""
+    parts = [
+        event({"choices": [{"index": n, "text": text, "finish_reason": "stop"}]})
+        for n, text in enumerate("ab")
+    ]
+    body = whole(b"data: null\n\n", *parts, DONE, endpoint="/v1/completions")
+    assert [choice["text"] for choice in body["choices"]] == ["a", "b"]
+
+
+def test_an_answer_of_nothing_is_an_empty_text() -> None:
+    """A content of null alone is "", as it is unstreamed; beside tool calls or reasoning it is null."""
+    (choice,) = whole(chat(role="assistant", content=None), END, DONE)["choices"]
+    assert choice["message"] == {"role": "assistant", "content": ""}
+    (choice,) = whole(chat(content=None, reasoning_content="hm"), END, DONE)["choices"]
+    assert choice["message"]["content"] is None

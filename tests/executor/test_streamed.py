@@ -236,7 +236,6 @@ def test_a_stream_is_complete_at_done_or_when_nothing_more_can_come() -> None:
     [
         b"{",
         b"[]",
-        b"null",
         b'"\xff"',
         b'{"choices":1}',
         b'{"choices":[1]}',
