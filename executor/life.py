@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 from executor.dispatch import Dispatcher
@@ -175,11 +175,13 @@ class TaskLife:
             await self._changed(run, self._seconds_left(task))
         if run.broken:
             return
+        grace = self._tools.options.cancel_grace_seconds
+        run.ends_by = self._tools.clock() + timedelta(seconds=grace)
         if not self._looked.is_set():
             ending: Ending = "completed" if run.settled else "expired"
             await self._thread(lambda: self._tools.endings.claim(task, ending))
         self._tools.dispatcher.remove(run)
-        await self._drained(run, self._tools.options.cancel_grace_seconds)
+        await self._drained(run, grace)
 
     async def _end(self, task: Task) -> None:
         self._tools.on_restored(self)
@@ -244,7 +246,8 @@ class TaskLife:
         return (task.expires_at - self._tools.clock()).total_seconds()
 
     def _wait_for(self, reason: WaitReason) -> None:
-        self.waiting = Waiting(reason, self._tools.clock())
+        if self.waiting is None or self.waiting.reason != reason:  # else it has waited for that all along
+            self.waiting = Waiting(reason, self._tools.clock())
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._tools.threads, work)

@@ -129,13 +129,24 @@ class LiveView:
         return Live(round(rate, 3), self._end(run, rate), self._waiting(life))
 
     def _end(self, run: TaskRun, rate: float) -> datetime | None:
-        """When it will end at that rate: with its window at the latest."""
+        """When it will end at that rate: with its window at the latest, or with its grace once it is stopped."""
+        if run.ends_by is not None:
+            return self._end_of_stopped(run, run.ends_by)
         under_way = len(run.attempts)
         if under_way > run.cost.finished > 0:  # most of the first round is still to come, all at once
             rate = max(rate, under_way / max(run.cost.seconds, _SHORTEST_SECONDS))
         if rate <= 0:
             return None
         return min(self._clock() + timedelta(seconds=run.remaining / rate), run.task.expires_at)
+
+    def _end_of_stopped(self, run: TaskRun, ends_by: datetime) -> datetime:
+        """Of all that remains only what is under way is still waited for."""
+        now = self._clock()
+        begun = max((attempt.begun for attempt in run.attempts.copy()), default=None)
+        if begun is None or not run.cost.seconds:
+            return now if begun is None else max(now, ends_by)
+        left = max(0.0, begun + run.cost.seconds - time.monotonic())
+        return max(now, min(now + timedelta(seconds=left), ends_by))
 
     def _waiting(self, life: TaskLife) -> Waiting | None:
         run = life.run

@@ -49,6 +49,8 @@ class TaskRun:
         """Why what memory knows of this task may not be trusted any more."""
         self.stopped = False
         """No new attempt starts."""
+        self.ends_by: datetime | None = None
+        """When what is under way is given up, once the task is stopped for good."""
         self.changed = asyncio.Event()
         """Set when the run is settled, broken, drained, or the task's row should be looked at again."""
         self.started_at: datetime | None = task.started_at
