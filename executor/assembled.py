@@ -239,6 +239,7 @@ def _whole_choice(choice: dict[str, Any], chat: bool) -> dict[str, Any]:
         return whole
     message = whole.get("message")
     message = {"role": "assistant", "content": None} | (message if isinstance(message, dict) else {})
+    message["role"] = message["role"] or "assistant"  # some name it in no chunk, but send null or "" in each
     if message["content"] == "" and (message.get("tool_calls") or message.get("function_call")):
         message["content"] = None  # a stream opens with "" where an answer of calls alone has null
     elif message["content"] is None and not any(message.get(name) for name in _TOKENS):

@@ -147,3 +147,10 @@ def test_an_answer_of_nothing_is_an_empty_text() -> None:
     assert choice["message"] == {"role": "assistant", "content": ""}
     (choice,) = whole(chat(content=None, reasoning_content="hm"), END, DONE)["choices"]
     assert choice["message"]["content"] is None
+
+
+@pytest.mark.parametrize("role", [None, ""])
+def test_a_role_that_no_chunk_names_is_the_assistants(role: str | None) -> None:
+    """Lemonade sends null and GLM "" in every chunk; unstreamed the answer is the assistant's."""
+    (choice,) = whole(chat(role=role, content="hi"), chat(role=role, content="!"), END, DONE)["choices"]
+    assert choice["message"] == {"role": "assistant", "content": "hi!"}
