@@ -124,9 +124,9 @@ class Dispatcher:
                 self._wake_at(model, scheduler.next_due())
                 return
             self._start(lane, *chosen, now)
-        quota = self.lanes[model][0].quota
-        if quota is not None and (due := quota.opens_at(now)) > now:
-            self._wake_at(model, due)
+        due = [opens for lane in self.lanes[model] if (opens := lane.opens_at(now)) > now]
+        if due:
+            self._wake_at(model, min(due))
 
     def _pump_soon(self, model: str) -> None:
         """Starts what may start when all the answers that are there have been read.
@@ -170,7 +170,7 @@ class Dispatcher:
             # Who only fails gets one at a time, now and then.
             apart = self._options.probe_interval_seconds
             free = [lane for lane in free if not lane.sick or lane.rested_at(now, apart)]
-        return min(free, key=lambda lane: lane.limit.in_flight) if free else None
+        return min(free, key=_load) if free else None
 
     def _wake_at(self, model: str, due: float | None) -> None:
         if model in self._timers:
@@ -294,6 +294,7 @@ class Dispatcher:
             if attempt.ended - since >= patience and attempt.lane.last_success > since:
                 return None
             asked = min(verdict.retry_after_seconds or 0.0, self._options.retry_after_longest_seconds)
+            attempt.lane.asked_again_at = attempt.ended + (asked or self._backoff(1))
             return asked + self._backoff(request.attempts)
         request.pushed_back_since = None
         request.used += 1
@@ -319,6 +320,11 @@ class Dispatcher:
         self._bytes += len(line)
         self._finished.append(Outcome(run, event, line))
         self._pump_soon(attempt.lane.model)
+
+
+def _load(lane: Lane) -> tuple[int, int]:
+    """The least loaded is asked; of several the one that answered."""
+    return lane.limit.in_flight, lane.failures + lane.pushbacks
 
 
 def _say_if_over(run: TaskRun) -> None:

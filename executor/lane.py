@@ -14,8 +14,14 @@ from executor.upstream import Call, Upstream
 
 REFUSED = (401, 403)
 """What an upstream answers to a key that it does not accept."""
+NOT_FOUND = 404
+"""What a replica answers that has another model, to every request."""
 TOO_MANY_FAILURES = 5
 """In a row, for a replica to be left alone."""
+TOO_MANY_PUSHBACKS = 5
+"""In a row, for an upstream to be asked for one request at a time."""
+_ALONE_SECONDS = 1.0
+"""Of requests that go one at a time the next goes after this, if the last one has no answer yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +44,13 @@ class Lane:
     last_trial: float = float("-inf")
     """Monotonic moment at which a request was last sent in spite of an outage, or of its failures."""
     failures: int = 0
-    """Requests in a row that failed without pushback since the last that succeeded."""
+    """Requests in a row that failed since the last that succeeded, without pushback and by no fault of their own."""
+    pushbacks: int = 0
+    """Requests in a row that were pushed back since the last that succeeded."""
+    pushed_back_since: float = float("-inf")
+    """Monotonic moment of the first of them."""
+    asked_again_at: float = float("-inf")
+    """Monotonic moment at which the next request may go to an upstream that only pushes back."""
 
     @property
     def label(self) -> str:
@@ -55,13 +67,19 @@ class Lane:
         """Whether it only fails, though it may answer probes: it gets no share while another replica does better."""
         return self.failures >= TOO_MANY_FAILURES
 
-    def held_at(self, now: float) -> bool:
-        """Whether its model's requests or tokens per minute are used up."""
-        return self.quota is not None and self.quota.opens_at(now) > now
+    @property
+    def refuses(self) -> bool:
+        """Whether it only pushes back: then it's asked for one request at a time, as often as it says."""
+        return self.pushbacks >= TOO_MANY_PUSHBACKS
+
+    def opens_at(self, now: float) -> float:
+        """When it may be asked as far as requests or tokens per minute and pushback go; `now` if that is now."""
+        opens = now if self.quota is None else self.quota.opens_at(now)
+        return max(opens, self.asked_again_at) if self.refuses else opens
 
     def open_at(self, now: float, trial_seconds: float) -> bool:
         """Whether a request may start: there is room, or it is down and the time for a trial has come."""
-        if self.quota is not None and self.held_at(now):
+        if (self.quota is not None or self.pushbacks) and self.opens_at(now) > now:
             return False
         if self.down_since is None:
             return self.limit.free > 0
@@ -78,6 +96,8 @@ class Lane:
             self.quota.started(now)
         if self.down_since is not None or self.failures >= TOO_MANY_FAILURES:
             self.last_trial = now
+        if self.refuses:
+            self.asked_again_at = now + _ALONE_SECONDS
 
     def ended(self, now: float) -> None:
         """A request came back, or was given up."""
@@ -87,7 +107,7 @@ class Lane:
 
     def succeeded(self, begun: float, ended: float) -> None:
         """A request succeeded: that proves more than a probe."""
-        self.last_success, self.failures = ended, 0
+        self.last_success, self.failures, self.pushbacks = ended, 0, 0
         if begun > self.last_success_begun:
             self.last_success_begun = begun
         if self.down_since is not None:
@@ -95,18 +115,21 @@ class Lane:
 
     def recovered(self, now: float) -> None:
         """An outage is over."""
-        self.down_since, self.up_since = None, now
+        self.down_since, self.up_since, self.pushbacks = None, now, 0
 
     def learn(self, attempt: "Attempt") -> None:
         """How many requests it should have, from how it answered one that is still counted as under way."""
         verdict, ended = attempt.verdict, attempt.ended
-        self.failures += verdict.kind == "retry"
+        self.failures += verdict.kind == "retry" or verdict.status_code in (*REFUSED, NOT_FOUND)
         if verdict.kind == "success":
             self.limit.answered(ended, ended - attempt.begun)
             if self.quota is not None and verdict.usage is not None:
                 self.quota.spent(ended, verdict.usage.input_tokens + verdict.usage.output_tokens)
         elif verdict.kind == "pushback":
             self.limit.pushed_back(ended)
+            if not self.pushbacks:
+                self.pushed_back_since = ended
+            self.pushbacks += 1
         elif verdict.error_code == "timeout":
             self.limit.timed_out(ended)
 

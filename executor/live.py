@@ -158,15 +158,15 @@ class LiveView:
 
     def _held_up(self, run: TaskRun) -> Waiting | None:
         """What keeps a task from getting on, though it may still have requests under way."""
-        lanes = self._lanes[run.model.name]
-        outages = [(lane.down_since, lane.label) for lane in lanes if lane.down_since]
-        if len(outages) == len(lanes):
-            return Waiting("outage", *max(outages))
-        since = run.pushed_back_since
-        if since is None or since < max(lane.last_success for lane in lanes):
+        states = [(lane, lane.down_since) for lane in self._lanes[run.model.name]]
+        lanes = [lane for lane, down_since in states if down_since is None]
+        if not lanes:
+            return Waiting("outage", *max((since, lane.label) for lane, since in states if since is not None))
+        if run.pushed_back_since is None or not all(lane.pushbacks for lane in lanes):
             return None
-        seconds = time.monotonic() - since
-        return Waiting("rate_limit", self._ago(seconds)) if seconds >= _QUEUED_SECONDS else None
+        seconds = time.monotonic() - max(lane.pushed_back_since for lane in lanes)
+        sure = seconds >= _QUEUED_SECONDS or all(lane.refuses for lane in lanes)
+        return Waiting("rate_limit", self._ago(seconds)) if sure else None
 
     def _idle(self, run: TaskRun) -> Waiting | None:
         """Why nothing of a task is under way."""
@@ -175,7 +175,7 @@ class LiveView:
         now, quiet_since = time.monotonic(), run.quiet_since or self._clock()
         if (pushed_back := run.pushed_back_since) is not None:
             return Waiting("rate_limit", min(quiet_since, self._ago(now - pushed_back)))
-        if any(lane.held_at(now) for lane in self._lanes[run.model.name]):
+        if any(lane.opens_at(now) > now for lane in self._lanes[run.model.name]):
             return Waiting("rate_limit", quiet_since)
         return None if quiet_since > self._ago(_QUEUED_SECONDS) else Waiting("queue", quiet_since)
 

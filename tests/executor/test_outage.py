@@ -100,6 +100,54 @@ def test_a_replica_that_only_fails_is_left_alone(tmp_path: Path, upstream: Upstr
         assert sick.total > 200
 
 
+def test_a_replica_without_the_model_is_left_alone(tmp_path: Path, upstream: Upstream) -> None:
+    """A 404 is final, and comes at once: a replica that has another model must not draw the task into failure."""
+    with Upstream() as other, Rig(tmp_path, [model(other, upstream)], options=FAST) as rig:
+        other.rule = lambda _: Behaviour(status=404)
+        task = rig.wait(rig.submit([f"{n}" for n in range(600)]))
+        assert task.completed + task.failed == 600
+        assert 0 < task.failed < 100
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_replica_that_only_pushes_back_holds_up_no_request(
+    tmp_path: Path, upstream: Upstream, status: int
+) -> None:
+    """It never has anything under way, so it's the least loaded: a request must not be sent to it for ever."""
+    with Upstream() as full, Rig(tmp_path, [model(full, upstream)], options=FAST) as rig:
+        full.rule = lambda _: Behaviour(status=status)
+        for requests in (1, 40):
+            assert rig.wait(rig.submit([f"{n}" for n in range(requests)])).completed == requests
+
+
+def test_an_upstream_that_pushes_all_back_is_asked_as_often_as_it_says(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """No request but those that were under way is sent before `Retry-After`, and every task says `rate_limit`."""
+    upstream.rule = lambda _: Behaviour(status=429, retry_after="60")
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        first = rig.submit([f"{n}" for n in range(300)])
+        rig.until(lambda: waiting(rig, first), lambda w: w == ("rate_limit", None))
+        second = rig.submit(["never sent"])
+        rig.until(lambda: waiting(rig, second), lambda w: w == ("rate_limit", None))
+        time.sleep(1)
+        assert 0 < upstream.total <= 16 + 5
+        assert upstream.asked["never sent"] == 0
+        for task_id in (first, second):
+            rig.cancel(task_id)
+            rig.wait(task_id)
+
+
+def test_work_goes_on_by_itself_after_pushback_to_all(tmp_path: Path, upstream: Upstream) -> None:
+    """What was never sent is sent when `Retry-After` is over, though no answer comes that would begin it."""
+    upstream.rule = lambda _: Behaviour(status=429, retry_after="1")
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task_id = rig.submit([f"{n}" for n in range(300)])
+        rig.until(lambda: waiting(rig, task_id), lambda w: w == ("rate_limit", None))
+        upstream.rule = None
+        assert rig.wait(task_id).completed == 300
+
+
 def test_a_wrong_key_for_one_request_is_its_own_failure(tmp_path: Path, upstream: Upstream) -> None:
     """403 to a request while the probe is healthy is final at once."""
     with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
@@ -148,6 +196,24 @@ def test_pushback_to_all_is_told_while_more_is_tried(tmp_path: Path, upstream: U
         assert set(told) == {("rate_limit", None)}
         upstream.rule = None
         rig.until(lambda: waiting(rig, task_id), lambda w: w is None)
+        rig.wait(task_id)
+
+
+def test_pushback_to_all_is_told_after_pushback_to_some(tmp_path: Path, upstream: Upstream) -> None:
+    """A request that was pushed back while others were answered, and still waits, doesn't hide it."""
+    upstream.rule = lambda seen: Behaviour(status=429, retry_after="60") if seen.prompt == "0" else None
+    with Rig(tmp_path, [model(upstream)], options=FAST) as rig:
+        task_id = rig.submit([f"{n}" for n in range(5000)])
+        rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 200)
+        upstream.rule = lambda _: Behaviour(status=429, latency=0.1)
+        rig.until(lambda: waiting(rig, task_id), lambda w: w is not None)
+        time.sleep(2)
+        told = []
+        for _ in range(100):
+            told.append(waiting(rig, task_id))
+            time.sleep(0.01)
+        assert set(told) == {("rate_limit", None)}
+        rig.cancel(task_id)
         rig.wait(task_id)
 
 
