@@ -191,7 +191,7 @@ class Dispatcher:
             self._bytes += request.size
             self._held[lane.model] += request.size
         request.attempts += 1
-        lane.started(now)
+        lane.started(now, request.size)
         attempt = Attempt(lane, run, request, now)
         run.attempts.add(attempt)
         attempt.call = lane.upstream.ask(run.task.endpoint, request.body, partial(self._answered, attempt))

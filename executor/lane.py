@@ -89,11 +89,11 @@ class Lane:
         """Whether nothing is under way, nor was anything tried for so long."""
         return self.limit.in_flight == 0 and now - self.last_trial >= seconds
 
-    def started(self, now: float) -> None:
-        """A request goes out."""
+    def started(self, now: float, size: int) -> None:
+        """A request with a body of so many bytes goes out."""
         self.limit.started()
         if self.quota is not None:
-            self.quota.started(now)
+            self.quota.started(now, size)
         if self.down_since is not None or self.failures >= TOO_MANY_FAILURES:
             self.last_trial = now
         if self.refuses:

@@ -2,12 +2,12 @@
 
 Requests are paced: they go out evenly, so that no minute, wherever it begins, sees more than its number.
 What a request costs in tokens is known only when it is answered. Until then it is taken for as many as
-answers took lately; the difference is settled afterwards, and while more was used than has come in
+answers took lately, and before the first answer by its length; the difference is settled afterwards, and while more was used than has come in
 meanwhile, nothing starts.
 """
 
-FIRST_GUESS = 1000.0
-"""Tokens of a request before the first answer."""
+FIRST_GUESS, BYTES_PER_TOKEN = 1000.0, 4
+"""Tokens of a request before the first answer, or as many as its body's length makes likely if that is more."""
 _MEMORY = 32
 
 
@@ -60,14 +60,15 @@ class Quota:
         buckets = (self._requests, self._tokens)
         return max((bucket.opens_at(now) for bucket in buckets if bucket is not None), default=now)
 
-    def started(self, now: float) -> None:
-        """A request goes out."""
+    def started(self, now: float, size: int = 0) -> None:
+        """A request with a body of so many bytes goes out."""
         if self._requests is not None:
             self._requests.take(now, 1)
         if self._tokens is not None:
+            guess = self._guess if self._answers else max(self._guess, size / BYTES_PER_TOKEN)
             self._under_way += 1
-            self._reserved += self._guess
-            self._tokens.take(now, self._guess)
+            self._reserved += guess
+            self._tokens.take(now, guess)
 
     def spent(self, now: float, tokens: int) -> None:
         """An answer says how many tokens it took, of input and output."""

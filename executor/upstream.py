@@ -94,7 +94,12 @@ class HttpUpstream:
         told: asyncio.Future[Answer | NoAnswer] = asyncio.get_running_loop().create_future()
         pool = self._pool_of(timeout_seconds=timeout_seconds)
         head = head_of(self._url, "GET", "/models", self._api_key) + b"\r\n\r\n"
-        pool.begin(Glance((head, b""), self._limit, told.set_result))
+
+        def tell(answer: Answer | NoAnswer) -> None:
+            if not told.done():  # the pool gives it up at the same moment as we do
+                told.set_result(answer)
+
+        pool.begin(Glance((head, b""), self._limit, tell))
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await told

@@ -64,6 +64,15 @@ def test_tokens_are_kept_over_the_minutes(per_minute: int, tokens: int, latency:
     assert used >= per_minute * 9.5 - 2 * max(tokens, 1000) - per_minute / 60 * latency
 
 
+def test_long_requests_are_not_taken_for_short_ones_before_the_first_answer() -> None:
+    """Bodies of 200 kB that are answered after half a minute: what went out by then is what that time allows."""
+    quota, now, sent = Quota(None, 1_000_000), 0.0, 0
+    while (now := quota.opens_at(now)) < 30:
+        quota.started(now, 200_000)
+        sent += 1
+    assert 8 <= sent <= 12  # 50,000 tokens each
+
+
 def test_an_attempt_without_an_answer_costs_no_tokens() -> None:
     """What was reserved for a request is put back if it was pushed back or failed."""
     quota = Quota(None, 600)

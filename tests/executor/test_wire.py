@@ -4,6 +4,7 @@ import asyncio
 import gc
 import ssl
 import subprocess
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -336,3 +337,20 @@ def test_what_an_url_says() -> None:
     assert without_user_info("http://me:p%40ss@[::1]:9/v1") == "http://[::1]:9/v1"
     with pytest.raises(ValueError, match="line break"):
         head_of("http://h/v1", "POST", "/x", "key\r\nevil: 1")
+
+
+def test_a_probe_that_is_given_up_from_two_sides_is_no_fault() -> None:
+    """Its own time and that of its connection end together on a busy machine: nothing is raised for that."""
+
+    async def work() -> list[Any]:
+        faults: list[Any] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, fault: faults.append(fault))
+        async with serving(Peer(())) as peer:
+            upstream = http_upstream(peer.url)
+            loop.call_later(0.3, time.sleep, 0.3)  # meanwhile both become due
+            assert await upstream.probe(0.4) is None
+            upstream.close()
+        return faults
+
+    assert run(work) == []
