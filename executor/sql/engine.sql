@@ -70,7 +70,7 @@ UPDATE tasks SET
     input_tokens = $input_tokens, cached_input_tokens = $cached_input_tokens,
     output_tokens = $output_tokens, reasoning_tokens = $reasoning_tokens,
     list_amount = $list_amount, amount = $amount
-WHERE id = $id AND ending = $status
+WHERE id = $id AND ending = $status AND ended_at IS NULL
 
 -- name: webhook_targets
 SELECT webhook_url FROM workspaces WHERE id = $workspace_id AND webhook_url IS NOT NULL

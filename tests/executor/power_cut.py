@@ -32,6 +32,11 @@ class Disk:
             else:
                 path.unlink()
 
+    def has(self, path: Path) -> bool:
+        """Whether a power cut would take nothing of a file."""
+        named = {path, path.parent} <= self._names
+        return named and self._content.get(path) == path.read_bytes()
+
     def _fsync(self, descriptor: int) -> None:
         asked = os.fstat(descriptor)
         for path in (self._folder, *self._folder.rglob("*")):

@@ -274,6 +274,7 @@ class CommitProtocol(RuleBasedStateMachine):
         assert task.status == (promise.ending or "completed")
         assert task.ended_at is not None
         good, bad = lines_of(self.world, task, None, None)
+        assert (task.output_file_id is not None, task.error_file_id is not None) == (bool(good), bool(bad))
         called = [text for text in bad if not is_closing(text)]
         validated = task.in_progress_at is not None
         everyone = range(1, promise.requests + 1) if validated else ()

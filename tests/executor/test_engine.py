@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -283,6 +284,7 @@ def test_a_lost_input_file_fails_the_task(tmp_path: Path, upstream: Upstream, da
         task = rig.wait(task_id)
         assert (task.status, task.ended_at, task.output_file_id) == ("failed", None, None)
         assert [error.code for error in task.errors] == ["storage_lost"]
+        assert (task.output_bytes, task.error_bytes) == (0, 0)
         assert rig.rows("SELECT count(*) FROM charges") == [(0,)]
         rig.until(lambda: list((tmp_path / "outputs").iterdir()), lambda left: not left)
 
@@ -344,6 +346,25 @@ def test_a_step_that_fails_while_running_is_recovered(tmp_path: Path, upstream: 
         assert task.status == ("cancelled" if point == "ending.written" else "completed")
         assert_whole(rig, task_id)
         rig.until(rig.engine.ready, lambda ready: ready == (True, "ready"))
+
+
+def test_nothing_is_asked_that_could_not_be_kept(tmp_path: Path, upstream: Upstream) -> None:
+    """While the storage takes no writes, requests of tasks that it has not failed wait too."""
+    outputs = tmp_path / "outputs"
+    with Rig(tmp_path, [model(upstream)], fault="commit.stored:2:fail") as rig:
+        later = rig.submit(["later @status=429 @retry_after=2 @times=1", "now"])
+        rig.until(lambda: rig.task(later), lambda task: task.completed == 1)
+        outputs.rename(tmp_path / "elsewhere")
+        outputs.write_text("no folder: nothing can be written here")
+        failing = rig.submit(["failing"])
+        rig.until(rig.engine.ready, lambda ready: "storage failed" in ready[1])
+        time.sleep(3)
+        assert upstream.asked["later @status=429 @retry_after=2 @times=1"] == 1
+        outputs.unlink()
+        (tmp_path / "elsewhere").rename(outputs)
+        for task_id in (later, failing):
+            assert rig.wait(task_id).status == "completed"
+            assert_whole(rig, task_id)
 
 
 def test_two_workspaces_share_a_model(tmp_path: Path, upstream: Upstream) -> None:
