@@ -154,7 +154,7 @@ class Store:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         path = self._options.database_path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             connection = duckdb.connect(
                 str(path),
@@ -365,6 +365,15 @@ class Store:
         """The first row of a named query, or none."""
         with self.reading(snapshot=False) as read:
             return read.one(name, **values)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the data folder {folder} can't be made: {error.strerror}; set another storage.data_dir"
+        ) from error
 
 
 def _touched(result: duckdb.DuckDBPyConnection) -> int:

@@ -198,3 +198,14 @@ def test_the_port_or_the_folder_is_taken(server: Server, neighbour: Neighbour, t
     assert not elsewhere.exists()
     running.is_undisturbed()
     neighbour.is_undisturbed()
+
+
+@pytest.mark.parametrize("folder", ["a file", "a file/below"])
+def test_a_data_folder_that_can_not_be_made(tmp_path: Path, folder: str) -> None:
+    """A file is in its place, or above it: the folder and the setting are named."""
+    (tmp_path / "a file").touch()
+    (tmp_path / "prices.toml").write_text(PRICES)
+    config = tmp_path / "nightrate.toml"
+    config.write_text(f'[storage]\ndata_dir = "{folder}"\n[local_model]\nenabled = false\n')
+    says = (f"the data folder {tmp_path / folder} can't be made", "storage.data_dir")
+    (_,) = refused(config, FAILED, *says, NIGHTRATE_SERVER__PORT="0")
