@@ -142,6 +142,7 @@ class Store:
         """Transactions made durable since it was opened: the same number means the same tables."""
         self._closed = False
         self._connection = self._open()
+        self._identity = _identity(options.database_path)
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
 
@@ -207,6 +208,7 @@ class Store:
             with self._lock:
                 if not self._invalid:
                     return
+                self._find_file()  # else a blank one would be made in its place
                 self._generation += 1
                 self._close_idle_cursors()
                 self._connection.close()
@@ -271,10 +273,16 @@ class Store:
             raise
         return result
 
+    def _find_file(self) -> None:
+        """What is written to a file without a name would be gone with the next start."""
+        if _identity(path := self._options.database_path) != self._identity:
+            raise WriteFailed(f"the database {path} was deleted or replaced while it was open; put it back")
+
     def _make_durable(self, connection: duckdb.DuckDBPyConnection) -> None:
         try:
+            self._find_file()
             connection.execute("COMMIT")
-        except duckdb.Error as error:
+        except (duckdb.Error, WriteFailed) as error:
             self._trouble = str(error)
             raise
         self._trouble = None
@@ -365,6 +373,10 @@ class Store:
         """The first row of a named query, or none."""
         with self.reading(snapshot=False) as read:
             return read.one(name, **values)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    return (path.stat().st_dev, path.stat().st_ino) if path.exists() else None
 
 
 def _make_folder(folder: Path) -> None:

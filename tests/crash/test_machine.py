@@ -4,6 +4,7 @@ After each the service goes on by itself, without a restart, once the cause is g
 """
 
 import json
+import shutil
 import subprocess
 import time
 import urllib.error
@@ -248,3 +249,20 @@ def test_a_full_disk_is_told_while_nothing_runs(
             refusal.end()
             server.until(lambda: server.status("/readyz"), lambda status: status == 200, 30)
             assert server.wait(server.submit(["hello"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize("damage", ["deleted", "replaced"])
+def test_a_database_without_its_name(tmp_path: Path, upstream: Upstream, damage: str) -> None:
+    """Nothing is promised that the next start would not find; with the file back in its place work goes on."""
+    database, elsewhere = tmp_path / "data/nightrate.duckdb", tmp_path / "elsewhere"
+    with Server(tmp_path, upstream.url, concurrency=CONCURRENCY) as server:
+        task_id = server.submit([f"hello {n}" for n in range(600)])
+        progressed(server, task_id, 100)
+        database.rename(elsewhere)
+        if damage == "replaced":
+            shutil.copy(elsewhere, database)
+        refused(server, "was deleted or replaced")
+        left_alone(upstream)
+        waits_for_the_disk(server, task_id)
+        elsewhere.rename(database)
+        whole(server, upstream, task_id)
