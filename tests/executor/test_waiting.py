@@ -106,7 +106,7 @@ def test_a_task_that_is_being_stopped_ends_with_its_grace(
     """Its estimated end is that of what is under way, not of all that will never be asked; and never past."""
     upstream.latency = 0.3
     options = ExecutorOptions(commit_interval_ms=20, cancel_grace_seconds=8)
-    window = timedelta(days=1) if cancelled else timedelta(seconds=3)
+    window = timedelta(days=1) if cancelled else timedelta(seconds=8)
     with Rig(tmp_path, [model(upstream)], options=options) as rig:
         task_id = rig.submit([f"{n}" for n in range(1000)], window=window)
         rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 8)
