@@ -18,7 +18,9 @@ CONNECTS_AT_ONCE = 128
 STALE_SECONDS = 2.0
 """A connection that closes so soon behind a stream, without a byte of the next answer, was closed before it was asked."""
 STALE_IN_A_ROW = 3
-"""After so many that closed behind a stream, none is used again after one."""
+"""After so many that closed behind a stream, none is used again after one for a while."""
+ONE_USE_SECONDS = 600.0
+"""For so long; then it is tried anew, for it may have been a restart of the upstream and not its habit."""
 _TICK_SECONDS = 0.25
 
 
@@ -55,6 +57,8 @@ class Pool:
         """Those whose connection was closed under them: they get a new one, another may be closed just so."""
         self._stale = 0
         """Connections in a row that were closed behind a streamed answer, though kept alive; llama.cpp does so."""
+        self._one_use_until = float("-inf")
+        """The monotonic moment until which no connection is used again behind a streamed answer."""
         self._to_send: list[Connection] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.TimerHandle | None = None
@@ -89,7 +93,7 @@ class Pool:
         """It can take another request: the one that waits longest, if any does."""
         self._busy.pop(connection, None)
         if connection.streamed:
-            if self._stale >= STALE_IN_A_ROW:
+            if time.monotonic() < self._one_use_until:
                 connection.abort()
                 return
             if connection.uses > 1:
@@ -112,9 +116,12 @@ class Pool:
         It was never asked, so it is no attempt. A request that a server is busy with for longer, or that
         breaks a new connection, is one.
         """
-        if exchange.over or time.monotonic() - connection.begun_at > STALE_SECONDS:
+        now = time.monotonic()
+        if exchange.over or now - connection.begun_at > STALE_SECONDS:
             return False
         self._stale += 1
+        if self._stale >= STALE_IN_A_ROW:
+            self._stale, self._one_use_until = 0, now + ONE_USE_SECONDS
         exchange.carrier = None
         self._again.append(exchange)
         self._connect()

@@ -91,6 +91,15 @@ def test_after_some_closed_streams_no_connection_is_used_after_one() -> None:
     assert (peer.connections, len(peer.heads)) == (len(found), len(found))
 
 
+def test_after_a_while_they_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that were closed once, by a restart perhaps, don't cost a connection each for ever."""
+    monkeypatch.setattr(pool, "ONE_USE_SECONDS", 0.0)
+    closing = [(STREAM, None)] * pool.STALE_IN_A_ROW
+    found, peer = asked(*closing, *[(STREAM,)] * 5, times=len(closing) + 5, streams=True)
+    assert all(isinstance(answer, Answer) for answer in found)
+    assert peer.connections == len(closing) + 1
+
+
 def test_a_server_that_keeps_them_has_them_used_again() -> None:
     """After a stream too, and one that is closed now and then changes nothing of it."""
     _, peer = asked(*[(STREAM,)] * 6, times=6, streams=True)
