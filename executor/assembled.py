@@ -7,6 +7,8 @@ else, of what we don't know too, the last value counts, but null and "" never re
 
 from typing import Any
 
+import msgspec
+
 __all__ = ["Assembly", "BadChunk"]
 
 _TEXTS = frozenset(
@@ -70,16 +72,35 @@ def _begins(piece: dict[str, Any], last: dict[str, Any], numbered: bool) -> bool
     """Whether a piece is the first of a call that comes after `last`.
 
     An index alone doesn't tell: servers number each of parallel calls 0. Nor does an id: others make up a
-    new one for each piece. Who brings both another id and a name begins a call.
+    new one for each piece, and may repeat the name. Who brings both begins a call, if the name is another
+    or the last call lacks nothing.
     """
-    other_id = piece.get("id") not in (None, "", last.get("id"))
+    other_id, name = piece.get("id") not in (None, "", last.get("id")), _name_of(piece)
     if numbered:
-        return other_id and bool(last.get("id")) and _named(piece)
-    return other_id or (not piece.get("id") and _named(piece) and _named(last))
+        begins = other_id and bool(last.get("id")) and name is not None
+        return begins and (name != _name_of(last) or _is_whole(last))
+    return other_id or (not piece.get("id") and None not in (name, _name_of(last)))
 
 
-def _named(call: dict[str, Any]) -> bool:
-    return any(isinstance(part, dict) and part.get("name") for part in call.values())
+def _name_of(call: dict[str, Any]) -> Any:
+    names = (part.get("name") for part in call.values() if isinstance(part, dict))
+    return next(filter(None, names), None)
+
+
+def _is_whole(call: dict[str, Any]) -> bool:
+    """Whether its arguments are; those of anything but a function may be any text, and are taken for it."""
+    function = call.get("function")
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if not isinstance(arguments, _Text):
+        return arguments is not None or function is None
+    last = next((piece.rstrip() for piece in reversed(arguments.pieces) if piece.strip()), "")
+    if not last.endswith(("}", "]")):
+        return False  # told without joining them, since this may be asked for every piece
+    try:
+        msgspec.json.decode("".join(arguments.pieces))
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
 
 
 class _Parts:

@@ -18,30 +18,31 @@ def call_piece(arguments: str, **more: Any) -> dict[str, Any]:
     "pieces",
     [
         # Ollama, Dynamo, gateways to Gemini: whole calls, all with the same index
-        [call_piece("{1}", index=0, id="a", name="f"), call_piece("{2}", index=0, id="b", name="f")],
+        [call_piece("[1]", index=0, id="a", name="f"), call_piece("[2]", index=0, id="b", name="f")],
         # the same in pieces, as SGLang once did, with the id in each
         [
             call_piece("", index=0, id="a", name="f"),
-            call_piece("{1}", index=0, id="a"),
+            call_piece("[1]", index=0, id="a"),
             call_piece("", index=0, id="b", name="f"),
-            call_piece("{2}", index=0, id="b"),
+            call_piece("[2]", index=0, id="b"),
         ],
         # and as vLLM once did, with an empty id in the pieces that follow
         [
-            call_piece("{", index=0, id="a", name="f"),
-            call_piece("1}", index=0, id=""),
-            call_piece("{", index=0, id="b", name="f"),
-            call_piece("2}", index=0, id=""),
+            call_piece("[", index=0, id="a", name="f"),
+            call_piece("1]", index=0, id=""),
+            call_piece("", index=0, id=""),
+            call_piece("[", index=0, id="b", name="f"),
+            call_piece("2]", index=0, id=""),
         ],
         # an index each, and the name again in every piece
         [
-            call_piece("{", index=0, id="a", name="f"),
-            call_piece("{", index=1, id="b", name="f"),
-            call_piece("1}", index=0, id="a", name="f"),
-            call_piece("2}", index=1, name="f"),
+            call_piece("[", index=0, id="a", name="f"),
+            call_piece("[", index=1, id="b", name="f"),
+            call_piece("1]", index=0, id="a", name="f"),
+            call_piece("2]", index=1, name="f"),
         ],
         # no index at all
-        [call_piece("{1}", id="a", name="f"), call_piece("{2}", id="b", name="f")],
+        [call_piece("[1]", id="a", name="f"), call_piece("[2]", id="b", name="f")],
     ],
 )
 def test_parallel_tool_calls_stay_apart(pieces: list[dict[str, Any]]) -> None:
@@ -51,23 +52,28 @@ def test_parallel_tool_calls_stay_apart(pieces: list[dict[str, Any]]) -> None:
     for answer in (one_by_one, at_once):
         calls = answer["choices"][0]["message"]["tool_calls"]
         assert [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in calls] == [
-            ("a", "f", "{1}"),
-            ("b", "f", "{2}"),
+            ("a", "f", "[1]"),
+            ("b", "f", "[2]"),
         ]
 
 
 def test_a_call_without_a_name_of_its_own_is_the_one_before() -> None:
     """Another id in each piece makes no new calls; neither an index nor an id, but another name does."""
     renamed = whole(
-        chat(tool_calls=[call_piece("{", index=0, id="a", name="f")]),
-        chat(tool_calls=[call_piece("1}", index=0, id="a2")]),
+        chat(tool_calls=[call_piece("[", index=0, id="a", name="f")]),
+        chat(tool_calls=[call_piece("1]", index=0, id="a2")]),
         END + DONE,
     )
-    (call,) = renamed["choices"][0]["message"]["tool_calls"]
-    assert call["function"] == {"name": "f", "arguments": "{1}"}
-    nameless = whole(chat(tool_calls=[call_piece("{1}", name="f"), call_piece("{2}", name="g")]), END + DONE)
+    named = [call_piece("", index=0, id="a", name="f"), call_piece("[", index=0, id="b", name="f")]
+    again = whole(
+        *(chat(tool_calls=[p]) for p in [*named, call_piece("1]", index=0, id="c", name="f")]), END + DONE
+    )
+    for answer in (renamed, again):
+        (call,) = answer["choices"][0]["message"]["tool_calls"]
+        assert call["function"] == {"name": "f", "arguments": "[1]"}
+    nameless = whole(chat(tool_calls=[call_piece("[1]", name="f"), call_piece("[2]", name="g")]), END + DONE)
     calls = nameless["choices"][0]["message"]["tool_calls"]
-    assert [c["function"]["arguments"] for c in calls] == ["{1}", "{2}"]
+    assert [c["function"]["arguments"] for c in calls] == ["[1]", "[2]"]
 
 
 def test_audio_comes_in_pieces() -> None:
