@@ -6,6 +6,7 @@ A crash between a delivery and its being kept sends it again under the same `web
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks.webhooks import Webhook
 
 from executor.options import WebhookOptions
 from executor.webhooks.networks import guarded_socket
 from executor.webhooks.outbox import Notification, Outbox, Outcome
+from executor.wire.names import look_up
 from metering.clock import Clock
 from metering.failures import StoreError
 
@@ -43,7 +46,6 @@ class Deliveries:
         self._loop = asyncio.new_event_loop()
         self._changed = asyncio.Event()
         self._database = ThreadPoolExecutor(1, "webhooks-database")
-        """Of its own: name look-ups take the threads of the loop, some of them for long."""
         self._main: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
@@ -94,6 +96,7 @@ class Deliveries:
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
+            resolver=_Resolver(),
             ssl=self._tls,
             socket_factory=guarded_socket(self._options.allow_networks),
             force_close=True,
@@ -177,6 +180,32 @@ class Deliveries:
 
     async def _kept(self, job: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._database, job)
+
+
+class _Resolver(AbstractResolver):
+    """Look-ups that hold up neither each other nor the end of the service."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a host; `OSError` if there are none."""
+        found = await look_up(host, port)
+        if isinstance(found, OSError):
+            raise found
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
 
 def _say(task_id: str, host: str | None, error: str | None, *, over: bool) -> None:

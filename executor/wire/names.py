@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from threading import Thread
 from typing import TypeAlias
 
-_Found: TypeAlias = list[str] | OSError
+Found: TypeAlias = list[str] | OSError
+"""Addresses, or why there are none."""
 
 
 class Names:
@@ -19,7 +20,7 @@ class Names:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._asked: asyncio.Future[_Found] | None = None
+        self._asked: asyncio.Future[Found] | None = None
         self._good: str | None = None
 
     @property
@@ -42,25 +43,37 @@ class Names:
         """This one answers: it is tried first from here on."""
         self._good = address
 
-    def _ask(self) -> asyncio.Future[_Found]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_Found] = loop.create_future()
+    def _ask(self) -> asyncio.Future[Found]:
+        asked = look_up(self._host, self._port)
+        asked.add_done_callback(self._answered)
+        return asked
 
-        def tell(found: _Found) -> None:
-            self._asked = None
+    def _answered(self, _: asyncio.Future[Found]) -> None:
+        self._asked = None
+
+
+def look_up(host: str, port: int) -> asyncio.Future[Found]:
+    """The addresses of a host, or why there are none, told to the loop that runs.
+
+    In a daemon thread of its own, since nothing can end a look-up, and the service must be able to.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Found] = loop.create_future()
+
+    def tell(found: Found) -> None:
+        if not future.done():
             future.set_result(found)
 
-        def look_up() -> None:
-            found = _addresses(self._host, self._port)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(tell, found)
+    def ask() -> None:
+        found = _addresses(host, port)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, found)
 
-        # A daemon, since nothing can end a look-up, and the service must be able to.
-        Thread(target=look_up, name=f"name-{self._host}", daemon=True).start()
-        return future
+    Thread(target=ask, name=f"name-{host}", daemon=True).start()
+    return future
 
 
-def _addresses(host: str, port: int) -> _Found:
+def _addresses(host: str, port: int) -> Found:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
