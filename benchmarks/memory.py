@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.loops import Load
 from benchmarks.surroundings import Server, our_server, slow_upstream
-from benchmarks.throughput import Load
 
 MEGA = 1_000_000
 

@@ -17,8 +17,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from benchmarks.loops import Load
 from benchmarks.surroundings import Server, fast_upstream, our_server
-from benchmarks.throughput import Load
 
 PATHS = {
     "GET /v1/batches/{id}": "/v1/batches/{id}",

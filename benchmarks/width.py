@@ -16,8 +16,8 @@ from pathlib import Path
 import requests
 import uvloop
 
+from benchmarks.loops import Load, own_client_loop, result
 from benchmarks.surroundings import our_server, slow_upstream
-from benchmarks.throughput import Load, own_client_loop, result
 
 OTHER_FILES = 1000
 """What a process needs beside its connections."""
