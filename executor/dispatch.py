@@ -244,13 +244,15 @@ class Dispatcher:
         self.schedulers[lane.model].ended(run, attempt.begun, now, finished=not kept)
         if not run.attempts:
             run.quiet_since = self._clock()
-        _say_if_over(run)
+            _say_if_over(run)
 
     def _decide(self, attempt: Attempt) -> bool:
         """Concludes from an attempt, or has it judged by a probe; True if its request goes on."""
         lane, run, verdict = attempt.lane, attempt.run, attempt.verdict
         if verdict.kind == "success":
             lane.succeeded(attempt.begun, attempt.ended)
+            self._finish(attempt)
+            return False
         if verdict.doubtful:
             if not run.stopped:
                 run.doubted.add(attempt.request)
@@ -270,6 +272,7 @@ class Dispatcher:
             run.later(request, attempt.ended)
         elif not self._conclude(attempt):
             self._let_go(attempt.lane.model, request.size)
+            self._pump_soon(attempt.lane.model)
             _say_if_over(run)
 
     def _conclude(self, attempt: Attempt) -> bool:
@@ -285,7 +288,7 @@ class Dispatcher:
     def _delay(self, attempt: Attempt) -> float | None:
         """Seconds until the next attempt; none if this one was the last."""
         request, verdict = attempt.request, attempt.verdict
-        if verdict.kind in ("success", "failure"):
+        if verdict.kind == "failure":
             return None
         if verdict.kind == "pushback":
             request.rate_limited += verdict.status_code == 429
@@ -319,7 +322,6 @@ class Dispatcher:
         run.uncommitted += 1
         self._bytes += len(line)
         self._finished.append(Outcome(run, event, line))
-        self._pump_soon(attempt.lane.model)
 
 
 def _load(lane: Lane) -> tuple[int, int]:

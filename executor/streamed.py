@@ -34,9 +34,9 @@ _STATUS_OF_NAME = {
 }
 
 
-def is_event_stream(content_type: str | None) -> bool:
+def is_event_stream(content_type: str) -> bool:
     """Whether an answer streams; an upstream may ignore that it was asked to."""
-    return content_type is not None and content_type.split(";")[0].strip().lower() == "text/event-stream"
+    return content_type.split(";")[0].strip().lower() == "text/event-stream"
 
 
 class Streamed:

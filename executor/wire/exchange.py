@@ -82,8 +82,8 @@ class Exchange:
                 self.request_id = value.decode("latin-1")
             elif name == b"retry-after":
                 self.retry_after = value.decode("latin-1")
-            elif name == b"content-type" and is_event_stream(value.decode("latin-1")):
-                self._begin_stream(status)
+            elif name == b"content-type" and self._streamed_endpoint is not None:
+                self._begin_stream(self._streamed_endpoint, status, value.decode("latin-1"))
 
     def body(self, chunk: bytes) -> None:
         """Bytes of the body have come."""
@@ -134,9 +134,9 @@ class Exchange:
         if result is not None:
             done(result)
 
-    def _begin_stream(self, status: int) -> None:
-        if self._streamed_endpoint is not None and 200 <= status < 300:
-            self._stream = Streamed(self._streamed_endpoint, self._limit)
+    def _begin_stream(self, endpoint: str, status: int, content_type: str) -> None:
+        if 200 <= status < 300 and is_event_stream(content_type):
+            self._stream = Streamed(endpoint, self._limit)
 
     def _conclude(self, result: Answer | NoAnswer) -> None:
         self._result, self.over = result, True

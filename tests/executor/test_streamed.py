@@ -302,4 +302,3 @@ def test_what_streams_is_told_by_its_content_type() -> None:
     assert is_event_stream("text/event-stream")
     assert is_event_stream("Text/Event-Stream; charset=utf-8")
     assert not is_event_stream("application/json")
-    assert not is_event_stream(None)
