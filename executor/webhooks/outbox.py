@@ -74,7 +74,7 @@ class Outbox:
         self._options = options
 
     def due(self, now: datetime, rows: int) -> list[Notification]:
-        """Those whose time has come, the one that waits longest first."""
+        """Those whose time has come: new ones first, then the one that waits longest."""
         found = self._store.query("outbox.due", now=now, rows=rows)
         return [Notification(**row) for row in found]
 
