@@ -95,8 +95,7 @@ def _success(answer: Answer, endpoint: str) -> Verdict:
         answer.body.decode()
         body = _read(answer.body)
     except _FAULTS as error:
-        message = f"The upstream answered {answer.status} with a body that is not a JSON object: {error}."
-        return Verdict("retry", answer.status, "invalid_response", message[:500])
+        return Verdict("retry", answer.status, "invalid_response", _no_object(answer, error))
     finish_reason, thinking = _choices(body.choices or ())
     if finish_reason is None and isinstance(body.status, str):
         finish_reason = body.status
@@ -108,6 +107,20 @@ def _success(answer: Answer, endpoint: str) -> Verdict:
         "success", answer.status, None, "", one_line(answer.body), answer.request_id, usage, thinking,
         finish_reason and finish_reason[:64],
     )  # fmt: skip
+
+
+def _no_object(answer: Answer, error: Exception) -> str:
+    """What is wrong with a body that should be a JSON object, and with what it begins, as far as it is text."""
+    if answer.content_encoding not in (None, "", "identity"):
+        encoding = answer.content_encoding
+        what = (
+            f"it is compressed ({encoding}), though it was asked for plain: switch that off at the upstream"
+        )
+    elif not answer.body.strip():
+        what = "it is empty"
+    else:
+        what = f"{error}; it begins with {answer.body[:100].decode(errors='replace')!r}"
+    return f"The upstream answered {answer.status} with a body that is not a JSON object: {what}."[:500]
 
 
 def _read(body: bytes) -> _Usual:

@@ -19,6 +19,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     """The header as it was sent: seconds or an HTTP date."""
     first_token_seconds: float | None = None
     """From the start of the attempt, if the answer was streamed."""
+    content_encoding: str | None = None
+    """The header as it was sent: how the body is compressed, which no request asks for."""
 
 
 class NoAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +51,7 @@ class Exchange:
 
     __slots__ = (
         "_bytes", "_chunks", "_done", "_first_token", "_limit", "_result", "_stream", "_streamed_endpoint",
-        "begun", "carrier", "over", "request", "request_id", "retry_after", "status",
+        "begun", "carrier", "content_encoding", "over", "request", "request_id", "retry_after", "status",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +64,7 @@ class Exchange:
         self.status = 0
         self.request_id: str | None = None
         self.retry_after: str | None = None
+        self.content_encoding: str | None = None
         self.begun = time.monotonic()
         self.carrier: Carrier | None = None
         self._limit = limit
@@ -82,6 +85,8 @@ class Exchange:
                 self.request_id = value.decode("latin-1")
             elif name == b"retry-after":
                 self.retry_after = value.decode("latin-1")
+            elif name == b"content-encoding":
+                self.content_encoding = value.decode("latin-1")
             elif name == b"content-type" and self._streamed_endpoint is not None:
                 self._begin_stream(self._streamed_endpoint, status, value.decode("latin-1"))
 
@@ -104,7 +109,8 @@ class Exchange:
             return
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._conclude(Answer(self.status, body, self.request_id, self.retry_after))
+        answer = Answer(self.status, body, self.request_id, self.retry_after, None, self.content_encoding)
+        self._conclude(answer)
 
     def fail(self, code: str, message: str) -> None:
         """There will be no usable answer, unless it was over already."""
