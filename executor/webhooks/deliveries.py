@@ -136,8 +136,12 @@ class Deliveries:
             await asyncio.wait_for(self._changed.wait(), seconds)
 
     async def _deliver(self, session: aiohttp.ClientSession, notification: Notification) -> None:
-        outcome = await self._attempt(session, notification)
         whose, host = notification.task_id, urlsplit(notification.url).hostname
+        try:
+            outcome = await self._attempt(session, notification)
+        except Exception:  # a fault of ours: it must not be tried again at once, for ever
+            log.exception("the end of %s could not be told to %s", whose, host)
+            outcome = Outcome(None, "a fault of the service; its log says more")
         try:
             over = await self._kept(lambda: self._outbox.keep(notification, outcome, self._clock()))
         except StoreError as error:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 import requests
 from standardwebhooks.webhooks import Webhook
@@ -65,6 +66,12 @@ def refused(log: str, name: str) -> bool:
         f" {name.strip('[]')} could not be told" in line and "[webhooks] allow_networks" in line
         for line in log.splitlines()
     )
+
+
+def spoil(server: Server, secret: str) -> None:
+    """Sets every webhook's secret in the database of the stopped service."""
+    with duckdb.connect(server.folder / "data" / "nightrate.duckdb") as database:
+        database.execute("UPDATE workspaces SET webhook_secret = ? WHERE webhook_url IS NOT NULL", [secret])
 
 
 def event_of(post: Post) -> dict[str, object]:
@@ -155,6 +162,22 @@ def test_a_restart_forgets_nobody(server: Server, receiver: Receiver) -> None:
     server.start()
     receiver.start()
     assert event_of(receiver.wait("/later")[0])["data"] == {"id": task_id}
+
+
+def test_a_fault_of_ours_is_tried_again_later(upstream: Upstream, receiver: Receiver, tmp_path: Path) -> None:
+    """Whatever goes wrong before anything is sent: it waits as long as after any other failure, and is told then."""
+    server = Server(tmp_path, upstream.url, more=QUICK.replace("0.1", "2").replace("0.2", "4"))
+    with server:
+        key, secret = workspace_with_webhook(server, f"{receiver.url}/hook")
+    spoil(server, "whsec_")
+    with server:
+        server.submit(["a"], key)
+        server.until(server.log.read_text, lambda log: "a fault of the service" in log)
+        time.sleep(0.5)
+        assert server.log.read_text().count("a fault of the service") == 1
+    spoil(server, secret)
+    with server:
+        Webhook(secret).verify(receiver.wait("/hook")[0].body, receiver.wait("/hook")[0].headers)
 
 
 def test_only_where_the_operator_allows(upstream: Upstream, receiver: Receiver, tmp_path: Path) -> None:
