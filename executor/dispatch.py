@@ -324,9 +324,9 @@ class Dispatcher:
         self._finished.append(Outcome(run, event, line))
 
 
-def _load(lane: Lane) -> tuple[int, int]:
-    """The least loaded is asked; of several the one that answered."""
-    return lane.limit.in_flight, lane.failures + lane.pushbacks
+def _load(lane: Lane) -> tuple[int, int, float]:
+    """The least loaded is asked; of several the one that answered, and then in turn."""
+    return lane.limit.in_flight, lane.failures + lane.pushbacks, lane.last_started
 
 
 def _say_if_over(run: TaskRun) -> None:

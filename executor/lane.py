@@ -41,6 +41,8 @@ class Lane:
     """Monotonic moment of the last successful answer."""
     last_success_begun: float = float("-inf")
     """Monotonic moment at which the latest request was sent of those that succeeded."""
+    last_started: float = float("-inf")
+    """Monotonic moment at which a request was last sent."""
     last_trial: float = float("-inf")
     """Monotonic moment at which a request was last sent in spite of an outage, or of its failures."""
     failures: int = 0
@@ -92,6 +94,7 @@ class Lane:
     def started(self, now: float, size: int) -> None:
         """A request with a body of so many bytes goes out."""
         self.limit.started()
+        self.last_started = now
         if self.quota is not None:
             self.quota.started(now, size)
         if self.down_since is not None or self.failures >= TOO_MANY_FAILURES:

@@ -103,6 +103,16 @@ def test_replicas_share_the_requests_per_minute(tmp_path: Path, upstream: Upstre
         assert upstream.total + second.total == 11
 
 
+def test_replicas_with_little_to_do_take_turns(tmp_path: Path, upstream: Upstream) -> None:
+    """Each request is answered before the next may go: the first replica doesn't get them all."""
+    with Upstream() as second:
+        urls = (upstream.url, second.url)
+        model = ModelOptions(name="m", upstreams=urls, max_concurrency=16, requests_per_minute=1200)
+        with Rig(tmp_path, [model]) as rig:
+            assert rig.wait(rig.submit([f"{n}" for n in range(40)])).completed == 40
+        assert min(upstream.total, second.total) >= 15
+
+
 def test_a_debt_of_tokens_is_waited_for(tmp_path: Path, upstream: Upstream) -> None:
     """After answers that took more than there was, the next request waits until it has come in."""
     model = ModelOptions(name="m", upstreams=(upstream.url,), max_concurrency=16, tokens_per_minute=60_000)
