@@ -82,7 +82,7 @@ class Retention:
             rows = self._store.query(
                 "retention.files", now=now, file_days=self._options.file_days, rows=_AT_ONCE
             )
-            marked = [row for row in rows if self._execute("retention.mark_deleted", id=row["id"], now=now)]
+            marked = [row for row in rows if self._execute("files.mark_deleted", id=row["id"], now=now)]
             for row in marked:
                 self._remove(row["path"])
             count += len(marked)

@@ -44,4 +44,8 @@ WHERE input_file_id = $id AND status NOT IN ('completed', 'failed', 'expired', '
 ORDER BY created_at LIMIT 1
 
 -- name: mark_deleted
-UPDATE files SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL
+-- Not while a task reads it, which may have begun since it was found.
+UPDATE files SET deleted_at = $now
+WHERE id = $id AND deleted_at IS NULL AND NOT EXISTS (
+    FROM tasks WHERE input_file_id = $id AND status NOT IN ('completed', 'failed', 'expired', 'cancelled')
+)

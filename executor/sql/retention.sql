@@ -14,13 +14,6 @@ WHERE f.deleted_at IS NULL AND NOT coalesce(used.in_use, false)
     AND coalesce(f.expires_at, greatest(f.created_at, used.last_use) + to_days($file_days::INTEGER)) <= $now
 ORDER BY f.id LIMIT $rows
 
--- name: mark_deleted
--- A task may have begun to read it since it was found.
-UPDATE files SET deleted_at = $now
-WHERE id = $id AND deleted_at IS NULL AND NOT EXISTS (
-    FROM tasks WHERE input_file_id = $id AND status NOT IN ('completed', 'failed', 'expired', 'cancelled')
-)
-
 -- name: lately_deleted
 -- Their bytes may still be there: a crash came between.
 SELECT path FROM files WHERE deleted_at > $since
