@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, post
 from tests.server import Server
 
 
@@ -16,11 +16,21 @@ def ended(server: Server) -> str:
     return str(server.wait(server.submit(["each page", "bad @status=400"]))["id"])
 
 
-def test_monitor_s_figures_are_the_api_s(open_console: Open, server: Server, ended: str) -> None:
+@pytest.fixture(scope="module")
+def alone(server: Server) -> str:
+    """A workspace with such a task, in which no other test's task ends while its figures are compared."""
+    workspace = post(server, "/v1/workspaces", {"name": "Alone"})["id"]
+    key = post(server, f"/v1/workspaces/{workspace}/keys", {"name": "alone"})["secret"]
+    server.wait(server.submit(["each page", "bad @status=400"], key))
+    return workspace
+
+
+def test_monitor_s_figures_are_the_api_s(open_console: Open, server: Server, alone: str) -> None:
     """Its cards those of the model's sums, its failures those of the errors."""
-    (row,) = server.get("/v1/statistics?model=m&workspace_id=default")["data"]
-    failures = server.get("/v1/statistics/m/errors?workspace_id=default")["data"]
-    page = open_console().visit("monitor/m?workspace=default")
+    (row,) = server.get(f"/v1/statistics?model=m&workspace_id={alone}")["data"]
+    failures = server.get(f"/v1/statistics/m/errors?workspace_id={alone}")["data"]
+    assert (row["calls"], len(failures)) == (2, 1)
+    page = open_console().visit(f"monitor/m?workspace={alone}")
     for metric in ("calls", "failure_rate", "p95_duration_ms", "total_tokens", "rate_limited"):
         shown = page.locator(f'[data-metric="{metric}"]').get_attribute("data-value")
         assert float(shown or "nan") == pytest.approx(row[metric]), metric
@@ -30,11 +40,11 @@ def test_monitor_s_figures_are_the_api_s(open_console: Open, server: Server, end
     assert values == [failure["calls"] for failure in failures]
 
 
-def test_billing_s_figures_are_the_api_s(open_console: Open, server: Server, ended: str) -> None:
+def test_billing_s_figures_are_the_api_s(open_console: Open, server: Server, alone: str) -> None:
     """Charged, list price, saved and tokens of the month."""
     month = server.get("/v1/billing/periods")["data"][0]["period"]
-    (total,) = server.get(f"/v1/billing/summary?period={month}&workspace_id=default")["totals"]
-    page = open_console().visit("billing?workspace=default")
+    (total,) = server.get(f"/v1/billing/summary?period={month}&workspace_id={alone}")["totals"]
+    page = open_console().visit(f"billing?workspace={alone}")
     for metric in ("amount", "list_amount", "discount_amount"):
         shown = page.locator(f'.cards [data-metric="{metric}"]').get_attribute("data-value")
         assert shown == total[metric], metric
