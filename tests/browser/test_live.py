@@ -87,6 +87,23 @@ def test_a_hidden_tab_asks_for_nothing(open_console: Open, ended: str) -> None:
     until(page, lambda: bool(asked))
 
 
+def test_a_page_that_has_its_answer_is_read_at_once(open_console: Open, ended: str) -> None:
+    """It fades while another view is long on its way, and is in full contrast the moment that this one is there."""
+    page = open_console().visit("observation")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(
+        """() => new MutationObserver(([change]) => {
+            if (!change.target.ariaBusy) window.read = getComputedStyle(change.target).opacity
+        }).observe(document.querySelector("#page"), { attributes: true, attributeFilter: ["aria-busy"] })"""
+    )
+    page.route("**/_dash-update-component*", lambda _: None)
+    page.get_by_label("Period").select_option("now-6h")
+    expect(page.locator("#page")).to_have_css("opacity", "0.55")
+    page.unroute("**/_dash-update-component*")  # lets go on what was held
+    expect(page.locator("#page")).not_to_have_attribute("aria-busy", "true")
+    assert page.evaluate("window.read") == "1"
+
+
 def test_a_section_that_fails_leaves_the_rest(open_console: Open, ended: str) -> None:
     """The page stays, says that it may be old, and mends itself when the service answers again."""
     watched = open_console()
