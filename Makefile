@@ -49,11 +49,12 @@ $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 @touch $@
 endef
 
-# Chromium for the console's tests, promtool for the metrics'. Debian's, since they bring what they need.
+# Chromium for the console's tests, promtool for the metrics', PostgreSQL's server for the lake's. Debian's, since they bring what they need.
 system-tools:
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -q && \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends $$missing; } || \
 	{ echo "the tests need:$$missing (Debian packages); install them and try again" >&2; exit 1; }

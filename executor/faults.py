@@ -25,6 +25,9 @@ POINTS = (
     "recovery.cut",
     "recovery.forgot",
     "recovery.done",
+    "publication.compared",
+    "publication.added",
+    "publication.stored",
 )
 
 

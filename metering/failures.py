@@ -7,7 +7,9 @@ StoreError
 │   └── StoreInvalid     the database must be reopened first
 ├── ReadFailed           a query could not be answered
 │   └── ReadTimeout      it took longer than `storage.read_timeout_seconds`
-└── StoreClosed
+├── StoreClosed
+└── LakeFailed           the lake that several nodes share can't be read or written now
+    └── LakeRefused      it is not one that this node may write to: somebody must decide
 """
 
 
@@ -53,3 +55,11 @@ class ReadTimeout(ReadFailed):
 
 class StoreClosed(StoreError):
     """The store was closed."""
+
+
+class LakeFailed(StoreError):
+    """The lake can't be reached, or refused what it was asked."""
+
+
+class LakeRefused(LakeFailed):
+    """The lake belongs to nodes that bill otherwise, or is of another version."""

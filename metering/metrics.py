@@ -66,6 +66,7 @@ class Metrics:
         self._calls: dict[tuple[str, str], _Calls] = {}
         self._attempts_by: dict[tuple[str, str, str], Value] = {}
         self._live: LiveFigures | None = None
+        self._lake: Callable[[], str] = str
         self._declare()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Build(version))
@@ -167,6 +168,10 @@ class Metrics:
         self._live = live
         self._ledger.start()
 
+    def watch_lake(self, figures: Callable[[], str]) -> None:
+        """Gives the source of the lake's gauges, where there is a lake."""
+        self._lake = figures
+
     def refresh(self) -> None:
         """Reads the ledger's part now. Raises `StoreError`."""
         self._ledger.read()
@@ -214,6 +219,7 @@ class Metrics:
         )
         if self._live is not None:
             live.append(gauges(self._live, self._models))
+        live.append(self._lake())
         body = rendered(self._registry, openmetrics) + "".join(live).encode() + self._ledger.text[openmetrics]
         if openmetrics:
             return body + EOF, openmetrics_exposition.CONTENT_TYPE_LATEST

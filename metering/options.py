@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Options(BaseModel):
@@ -34,6 +34,20 @@ class StorageOptions(Options):
     read_timeout_seconds: Decimal = Field(default=Decimal(30), gt=0)
     database_memory_bytes: int = Field(default=1024 * 2**20, ge=128 * 2**20)
     database_threads: int = Field(default=2, ge=1)
+    lake: str | None = Field(default=None, min_length=1)
+    lake_data: str | None = Field(default=None, min_length=1)
+    lake_node: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
+    lake_publish_seconds: float = Field(default=10, gt=0)
+    lake_events_at_once: int = Field(default=100_000, ge=1)
+    lake_timeout_seconds: int = Field(default=10, ge=2)
+
+    @model_validator(mode="after")
+    def _lake_is_whole(self) -> "StorageOptions":
+        if self.lake is not None and self.lake_data is None:
+            raise ValueError(
+                "storage.lake names a catalogue; say where its Parquet files lie too, with storage.lake_data"
+            )
+        return self
 
     @property
     def database_path(self) -> Path:

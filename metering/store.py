@@ -1,4 +1,4 @@
-"""The only file that speaks to DuckDB: one writer thread, reader cursors with a time limit, migrations.
+"""The database of one data folder: one writer thread, reader cursors with a time limit, migrations.
 
 A job for the writer is a function of a `Transaction`; it runs alone, and either all of it is durable
 or none of it happened. Readers see committed state only.
@@ -8,16 +8,14 @@ import logging
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
-import pyarrow as pa
-
 from metering.clock import Clock, utc_now
+from metering.connection import Connection, DatabaseError, Fatal, Reader, Row, Transaction, connect
 from metering.failures import (
     DataFolderInUse,
     DataFolderNewer,
@@ -28,10 +26,8 @@ from metering.failures import (
     StoreInvalid,
     WriteFailed,
 )
-from metering.incoming import are_few, as_table, as_values
-from metering.no_pandas import NoPandas
 from metering.options import StorageOptions
-from metering.queries import Query, load_migrations, load_queries
+from metering.queries import load_migrations, load_queries
 from metering.watchdog import Watchdog
 
 __all__ = [
@@ -50,70 +46,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Row = dict[str, Any]
 log = logging.getLogger("nightrate.store")
-
-
-class Reader:
-    """Runs named queries on one connection."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, queries: Mapping[str, Query]) -> None:
-        self._connection = connection
-        self._queries = queries
-
-    def _run(
-        self, name: str, values: Mapping[str, Any], incoming: pa.Table | None = None
-    ) -> duckdb.DuckDBPyConnection:
-        """`incoming` is the table of that name in the statement: DuckDB finds it among the caller's variables,
-        in a third of the time that registering it takes."""
-        query = self._queries[name]
-        return self._connection.execute(query.text, query.bind(values))
-
-    def query(self, name: str, /, **values: Any) -> list[Row]:
-        """All rows of a named query; timestamps are aware UTC, decimals are `Decimal`.
-
-        A row or a few come in half the time that they take through Arrow; thousands take the same.
-        """
-        found = self._run(name, values)
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-    def one(self, name: str, /, **values: Any) -> Row | None:
-        """The first row, or none."""
-        rows = self.query(name, **values)
-        return rows[0] if rows else None
-
-    def table(self, name: str, /, **values: Any) -> pa.Table:
-        """All rows of a named query as an Arrow table, with the database's types."""
-        return self._run(name, values).to_arrow_table()
-
-    def batches(self, name: str, /, rows_per_batch: int = 50_000, **values: Any) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow batches, in constant memory."""
-        yield from self._run(name, values).to_arrow_reader(rows_per_batch)
-
-
-class Transaction(Reader):
-    """What a job of the writer may do; it is committed when the job returns."""
-
-    def execute(self, name: str, /, **values: Any) -> int:
-        """Runs a named INSERT, UPDATE or DELETE; returns the number of rows it touched."""
-        return _touched(self._run(name, values))
-
-    def insert(self, table: str, rows: Sequence[Any]) -> None:
-        """Adds rows (mappings of the same keys, dataclasses or structs): many at Arrow's speed, a few as they are."""
-        if not rows:
-            return
-        if are_few(rows):
-            columns, marks, values = as_values(rows)
-            self._connection.execute(f"INSERT INTO {table} ({columns}) VALUES {marks}", values)  # noqa: S608
-            return
-        incoming = as_table(rows)
-        self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608  (our own name)
-        del incoming  # it was read, as `_run` says
-
-    def merge(self, name: str, /, rows: Sequence[Any], **values: Any) -> int:
-        """Runs a named statement that reads the rows as the table `incoming`; returns what it touched."""
-        return _touched(self._run(name, values, as_table(rows)))
 
 
 class Store:
@@ -125,13 +58,12 @@ class Store:
         packages: Sequence[str] = ("metering", "executor", "nightrate"),
         clock: Clock = utc_now,
     ) -> None:
-        NoPandas.install()
         self._options = options
         self._clock = clock
         self._queries = load_queries(packages)
         self._jobs: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None]
         self._jobs = queue.Queue(options.write_queue_jobs)
-        self._cursors: queue.LifoQueue[tuple[int, duckdb.DuckDBPyConnection]] = queue.LifoQueue()
+        self._cursors: queue.LifoQueue[tuple[int, Connection]] = queue.LifoQueue()
         self._watchdog = Watchdog()
         self._slots = threading.BoundedSemaphore(options.read_connections)
         self._lock = threading.Lock()
@@ -153,33 +85,24 @@ class Store:
 
     # -- opening -----------------------------------------------------------------------------------
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def _open(self) -> Connection:
         path = self._options.database_path
         _make_folder(path.parent)
         try:
-            connection = duckdb.connect(
-                str(path),
-                config={
-                    "threads": str(self._options.database_threads),
-                    "memory_limit": f"{self._options.database_memory_bytes // 2**20}MiB",
-                    "temp_directory": str(self._options.data_dir / "tmp"),
-                    "autoinstall_known_extensions": "false",
-                },
-            )
-        except duckdb.Error as error:
+            connection = connect(str(path), self._options)
+        except DatabaseError as error:
             if "set lock" in str(error):
                 owner = re.search(r"PID (\d+)", str(error))
                 raise DataFolderInUse(str(path), owner and owner[1]) from error
             raise StoreError(f"the database {path} can't be opened: {error}") from error
         try:
-            connection.execute("SET GLOBAL TimeZone = 'UTC'")
             self._migrate(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _migrate(self, connection: Connection) -> None:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(version INTEGER PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
@@ -214,7 +137,7 @@ class Store:
                 self._connection.close()
                 try:
                     self._connection = self._open()
-                except duckdb.Error as error:
+                except DatabaseError as error:
                     raise StoreError(f"the database can't be opened again: {error}") from error
                 self._invalid = False
 
@@ -263,7 +186,7 @@ class Store:
             connection.execute("BEGIN")
             result = job(transaction)
             self._make_durable(connection)
-        except duckdb.Error as error:
+        except DatabaseError as error:
             _roll_back(connection)
             if self._gave_up(error):
                 raise StoreInvalid(str(error)) from error
@@ -278,19 +201,19 @@ class Store:
         if _identity(path := self._options.database_path) != self._identity:
             raise WriteFailed(f"the database {path} was deleted or replaced while it was open; put it back")
 
-    def _make_durable(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _make_durable(self, connection: Connection) -> None:
         try:
             self._find_file()
             connection.execute("COMMIT")
-        except (duckdb.Error, WriteFailed) as error:
+        except (DatabaseError, WriteFailed) as error:
             self._trouble = str(error)
             raise
         self._trouble = None
         self.commits += 1
 
-    def _gave_up(self, error: duckdb.Error) -> bool:
+    def _gave_up(self, error: DatabaseError) -> bool:
         """Whether the database must be reopened; remembered until it was."""
-        if isinstance(error, duckdb.FatalException) or "invalidated" in str(error):
+        if isinstance(error, Fatal) or "invalidated" in str(error):
             self._invalid = True
             self._trouble = str(error)
         return self._invalid
@@ -330,7 +253,7 @@ class Store:
                 yield Reader(cursor, self._queries)
                 if snapshot:
                     cursor.execute("COMMIT")
-            except duckdb.Error as error:
+            except DatabaseError as error:
                 watch.end()
                 cursor.close()
                 if watch.passed:
@@ -345,7 +268,7 @@ class Store:
                 watch.end()  # before anybody else gets the cursor
                 self._cursors.put((generation, cursor))
 
-    def _take_cursor(self) -> tuple[int, duckdb.DuckDBPyConnection]:
+    def _take_cursor(self) -> tuple[int, Connection]:
         while True:
             try:
                 generation, cursor = self._cursors.get_nowait()
@@ -358,10 +281,10 @@ class Store:
                 return generation, cursor
             cursor.close()
 
-    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
+    def _new_cursor(self) -> Connection:
         try:
             return self._connection.cursor()
-        except duckdb.Error as error:  # the database could not be opened again so far
+        except DatabaseError as error:  # the database could not be opened again so far
             raise ReadFailed(f"the database is closed: {error}") from error
 
     def query(self, name: str, /, **values: Any) -> list[Row]:
@@ -388,13 +311,8 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _touched(result: duckdb.DuckDBPyConnection) -> int:
-    row = result.fetchone()
-    return int(row[0]) if row else 0
-
-
-def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+def _roll_back(connection: Connection) -> None:
     try:
         connection.execute("ROLLBACK")
-    except duckdb.Error as error:  # no transaction is open any more, or the database is invalid
+    except DatabaseError as error:  # no transaction is open any more, or the database is invalid
         log.debug("rollback: %s", error)

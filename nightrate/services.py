@@ -20,6 +20,10 @@ from metering.clock import Clock
 from metering.errors import Conflict
 from metering.events import Events
 from metering.exports import Exports
+from metering.lake.attached import Lake, check_extensions
+from metering.lake.extensions import ExtensionsMissing
+from metering.lake.publisher import Publisher
+from metering.lake.publishing import Publishing, node_name
 from metering.ledger import Ledger
 from metering.metrics import Metrics
 from metering.price_list import PriceList
@@ -64,6 +68,8 @@ class Services:
     statistics: Statistics
     events: Events
     metrics: Metrics
+    publishing: Publishing | None
+    """None without a lake."""
 
     def start(self) -> None:
         """Clears what a crash left of uploads, and begins to work on tasks."""
@@ -72,9 +78,13 @@ class Services:
         self.deliveries.start()
         self.engine.start()
         self.retention.start()
+        if self.publishing is not None:
+            self.publishing.start()
 
     def stop(self) -> None:
         """Stops work, commits what was answered and closes the database."""
+        if self.publishing is not None:
+            self.publishing.stop()
         self.retention.stop()
         self.engine.stop()
         self.deliveries.stop()
@@ -91,6 +101,7 @@ def open_services(
     for the operator.
     """
     upstream_keys = _upstream_keys(models, env)
+    _check_lake(settings)
     prices = PriceBook.load(settings.billing.prices, settings.billing.currency, clock)
     prices.check_models((model.name, model.free) for model in models)
     with ExitStack() as undo:
@@ -101,6 +112,33 @@ def open_services(
         services = _wired(settings, env, models, clock, store, prices, upstream_keys)
         undo.pop_all()
     return services
+
+
+def _check_lake(settings: Settings) -> None:
+    try:
+        check_extensions(settings.storage)
+    except ExtensionsMissing as error:
+        raise SettingsError(str(error)) from error
+
+
+def _publishing(
+    settings: Settings, env: Mapping[str, str], clock: Clock, store: Store, metrics: Metrics
+) -> Publishing | None:
+    options = settings.storage
+    if options.lake is None:
+        return None
+    publisher = Publisher(
+        store,
+        Lake(options),
+        options,
+        settings.billing.timezone,
+        node_name(store, options),
+        clock,
+        _fault_points(env),
+    )
+    publishing = Publishing(publisher, options, clock)
+    metrics.watch_lake(publishing.metrics)
+    return publishing
 
 
 def _keep_terms(store: Store, settings: Settings) -> None:
@@ -189,6 +227,7 @@ def _wired(
         statistics=Statistics(store, settings.statistics, clock),
         events=Events(store),
         metrics=metrics,
+        publishing=_publishing(settings, env, clock, store, metrics),
     )
 
 

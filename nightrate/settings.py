@@ -5,7 +5,7 @@
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -175,11 +175,21 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     storage, billing, local = settings.storage, settings.billing, settings.local_model
     return settings.model_copy(
         update={
-            "storage": storage.model_copy(update={"data_dir": placed(storage.data_dir)}),
+            "storage": storage.model_copy(
+                update={
+                    "data_dir": placed(storage.data_dir),
+                    "lake_data": storage.lake_data and _placed_data(storage.lake_data, placed),
+                }
+            ),
             "billing": billing.model_copy(update={"prices": placed(billing.prices)}),
             "local_model": local.model_copy(update={"folder": local.folder and placed(local.folder)}),
         }
     )
+
+
+def _placed_data(data: str, placed: Callable[[Path], Path]) -> str:
+    """A folder, or an address such as `s3://bucket/lake/`, which stays."""
+    return data if "://" in data else str(placed(Path(data)))
 
 
 def _explain(fault: ErrorDetails, file: Path, env: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ ROOMS = {
     "nightrate": {"metering", "executor", "dashboard", "nightrate"},
 }
 ONLY_IN = {
-    "duckdb": ("metering/store.py",),
+    "duckdb": ("metering/connection.py",),
     "httptools": ("executor/wire/connection.py",),
     "aiohttp": ("executor/webhooks/deliveries.py",),
     "dash": ("dashboard/",),
@@ -35,7 +35,7 @@ SQL = re.compile(
     r"^\s*(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+(OR\s+REPLACE\s+)?TABLE|WITH\s+\w+\s+AS)\b",
     re.IGNORECASE | re.DOTALL,
 )
-SQL_IS_PART_OF = {"metering/store.py"}
+SQL_IS_PART_OF = {"metering/store.py", "metering/connection.py"}
 """Its own bookkeeping of migrations, and the INSERT of Arrow tables: no names of ours are in it."""
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
+from metering.lake.catalogue import without_password
 from nightrate.cli.failure import wrong_use
 from nightrate.cli.service import segment
 from nightrate.cli.shown import Screen, utc_time
@@ -34,12 +35,14 @@ def settings(as_json: AsJson = False, config: Config = None) -> None:
 
 
 def without_secrets(value: Any) -> Any:
-    """The same values, with what stands before the @ of an address left out."""
+    """The same values, with what stands before the @ of an address left out, and passwords."""
     if isinstance(value, Mapping):
         return {name: without_secrets(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
-    return _without_user(value) if isinstance(value, str) and "://" in value else value
+    if not isinstance(value, str):
+        return value
+    return _without_user(value) if "://" in value else without_password(value)
 
 
 def _without_user(address: str) -> str:

@@ -53,7 +53,7 @@ def test_the_search_would_find_one() -> None:
 
 
 def test_no_statement_is_put_together_from_a_tables_name() -> None:
-    """Only the store builds SQL from a name, and only to insert; every other block is whole in its file."""
+    """Only one file builds SQL from a name, and only to insert; every other block is whole in its file."""
     built = re.compile(r"f\"[^\"]*\b(UPDATE|DELETE|DROP|ALTER|TRUNCATE|INSERT)\b", re.IGNORECASE)
     found = [
         (file.relative_to(ROOT).as_posix(), hit[0])
@@ -61,7 +61,7 @@ def test_no_statement_is_put_together_from_a_tables_name() -> None:
         if file.suffix == ".py"
         for hit in built.finditer(file.read_text("utf-8"))
     ]
-    assert set(found) == {("metering/store.py", 'f"INSERT')}
+    assert set(found) == {("metering/connection.py", 'f"INSERT')}
 
 
 def test_every_block_that_writes_charges_is_known() -> None:

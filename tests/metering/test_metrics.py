@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from metering.lake.publishing import gauges
 from metering.live_figures import STATUSES, upstream_label
 from metering.metrics import Metrics
 from tests.metering.billed import FAILED, NOON, UNMETERED, ended, event, rows
@@ -91,6 +92,7 @@ def busy(night: Night) -> Metrics:
     metrics.task_ended("default", "qwen-plus", "completed")
     metrics.refresh()
     metrics.watch(Standing())
+    metrics.watch_lake(lambda: gauges(up=True, complete_at=0))
     return metrics
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nightrate.cli import main
+from nightrate.cli.admin import without_secrets
 from tests.metering.golden_month import FOLDER as GOLDEN
 
 SETTINGS = """
@@ -181,6 +182,9 @@ def test_settings_are_printed_without_secrets(cli: Cli) -> None:
     assert "hush" not in cli.out
     assert cli("settings", "--json") == 0
     assert "hush" not in cli.out
+    assert without_secrets({"lake": "host=db password='hush hush' user=me"}) == {
+        "lake": "host=db password=… user=me"
+    }
 
 
 def test_prices_check_names_the_fault(cli: Cli, tmp_path: Path) -> None:

@@ -131,3 +131,12 @@ def test_every_setting_has_a_name() -> None:
     names = list(setting_names())
     assert {"server.port", "models.upstreams", "executor.max_attempts", "local_model.enabled"} <= set(names)
     assert len(names) == len(set(names))
+
+
+def test_a_lake_needs_a_place_for_its_data(tmp_path: Path) -> None:
+    """The catalogue alone is refused; a folder is relative to the settings file, an address is not."""
+    lake = "[storage]\nlake = 'host=db'\n"
+    assert "storage.lake_data" in refusal(written(tmp_path, lake))
+    for given, meant in (("lake", str(tmp_path / "lake")), ("s3://bucket/lake/", "s3://bucket/lake/")):
+        settings = load(written(tmp_path, f"{lake}lake_data = '{given}'"), {})
+        assert settings.storage.lake_data == meant
