@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -36,9 +36,11 @@ class StorageOptions(Options):
     database_threads: int = Field(default=2, ge=1)
     lake: str | None = Field(default=None, min_length=1)
     lake_data: str | None = Field(default=None, min_length=1)
+    lake_s3_url_style: Literal["vhost", "path"] = "vhost"
     lake_node: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
     lake_publish_seconds: float = Field(default=10, gt=0)
     lake_events_at_once: int = Field(default=100_000, ge=1)
+    lake_read_connections: int = Field(default=2, ge=1)
     lake_timeout_seconds: int = Field(default=10, ge=2)
 
     @model_validator(mode="after")

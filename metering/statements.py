@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metering.access import Access
+from metering.connection import Readable, Reader, Row
 from metering.errors import InvalidParameter, NotFound
 from metering.options import BillingOptions
 from metering.ranges import Range, month
 from metering.statement import Heading, line_json, statement_of
-from metering.store import Reader, Row, Store
 
 NO_CURRENCY = "X" * 3
 """Three X are ISO 4217 for "no currency": of a statement on which there are only free requests and nothing names one."""
@@ -18,7 +18,7 @@ NO_CURRENCY = "X" * 3
 class Statements:
     """Reads statements. Every answer is of one snapshot, and of what the caller may see."""
 
-    def __init__(self, store: Store, billing: BillingOptions) -> None:
+    def __init__(self, store: Readable, billing: BillingOptions) -> None:
         self._store, self._billing = store, billing
 
     def of(

@@ -12,6 +12,7 @@ import numpy as np
 
 from metering.access import Access
 from metering.clock import Clock
+from metering.connection import Readable
 from metering.ended_hours import EndedHours, microseconds
 from metering.ended_tasks import AMOUNTS, COUNTS, SHOWN_COUNTS, TIMES, Whose
 from metering.errors import InvalidParameter
@@ -22,7 +23,6 @@ from metering.options import StatisticsOptions
 from metering.points import interval_of, points
 from metering.ranges import Range, parse_zone, windowed
 from metering.spreads import Buckets, Numbers
-from metering.store import Store
 
 INFERENCE_TYPE = "batch"
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 class Statistics:
     """Answers for a caller: what `Access` allows, within the window of the settings."""
 
-    def __init__(self, store: Store, options: StatisticsOptions, clock: Clock) -> None:
+    def __init__(self, store: Readable, options: StatisticsOptions, clock: Clock) -> None:
         self._store = store
         self._options = options
         self._clock = clock

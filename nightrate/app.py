@@ -19,6 +19,7 @@ from metering.api import statistics as statistics_api
 from metering.calls import Calls
 from metering.clock import Clock, utc_now
 from metering.glance import Glance
+from nightrate.all_nodes import all_nodes
 from nightrate.api import workspaces as workspaces_api
 from nightrate.auth import Gatekeeping
 from nightrate.keys import same_secret
@@ -71,15 +72,16 @@ def _metrics_token(settings: Settings, env: Mapping[str, str]) -> str | None:
 
 def _routers(services: Services) -> list[APIRouter]:
     engine, billing, books = services.engine, services.settings.billing, services.books
+    of_nodes = all_nodes(services)
     return [
         files_api.router(services.files, services.batches, services.catalog),
         batches_api.router(services.batches, engine.live, billing.zone),
         models_api.router(services.batches, services.catalog),
-        statistics_api.router(services.statistics),
+        statistics_api.router(of_nodes.statistics),
         events_api.router(services.events),
-        billing_api.router(services.ledger, services.prices, services.exports),
+        billing_api.router(services.ledger, services.prices, of_nodes.exports),
         price_check_api.router(books.price_check),
-        statements_api.router(books.statements, books.closing, books.verification, books.corrections),
+        statements_api.router(of_nodes.statements, books.closing, books.verification, books.corrections),
         audit_api.router(books.audit),
         workspaces_api.router(services.workspaces),
         service_routes(engine.ready, services.metrics.render),

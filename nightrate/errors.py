@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from metering.errors import Refused
+from metering.failures import LakeFailed
 from metering.store import StoreError
 
 log = logging.getLogger("nightrate.errors")
@@ -100,5 +101,10 @@ def _store(request: Request, error: Exception) -> Response:
 def storage_unavailable(request_id: str | None, error: Exception) -> Response:
     """The reply when the database can't answer now; the log tells why."""
     log.error("request %s: %s: %s", request_id, type(error).__name__, error)
+    if isinstance(error, LakeFailed):
+        message = (
+            "The lake can't be read now; try again later, or ask about this node alone, which needs no lake."
+        )
+        return error_reply(503, message, code="lake_unavailable", headers={"retry-after": "10"})
     message = f"The database could not answer in time; try again later ({type(error).__name__})."
     return error_reply(503, message, code="storage_unavailable", headers={"retry-after": "1"})

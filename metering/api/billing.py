@@ -8,8 +8,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from metering.access import Access
 from metering.api.billing_shapes import ChargeList, FocusSchema, ListedPrices, Manifest, Summary
+from metering.api.nodes import Nodes
 from metering.exports import FORMATS, ExportRequest, Exports, focus_schema
 from metering.exports import KINDS as EXPORT_KINDS
+from metering.lake.nodes import OfNodes
 from metering.ledger import GROUPS, KINDS, MAX_LIMIT, MODES, SKUS, ChargeFilter, Ledger, SummaryFilter
 from metering.pages import Page
 from metering.price_list import PriceList
@@ -54,7 +56,7 @@ Profile = Annotated[
 ]
 
 
-def router(ledger: Ledger, prices: PriceList, exports: Exports) -> APIRouter:
+def router(ledger: Ledger, prices: PriceList, exports: OfNodes[Exports]) -> APIRouter:
     """The billing routes over their services."""
     routes = APIRouter(prefix="/v1/billing", tags=["billing"])
     _add_ledger(routes, ledger)
@@ -160,10 +162,11 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _add_exports(routes: APIRouter, exports: Exports) -> None:
+def _add_exports(routes: APIRouter, exports: OfNodes[Exports]) -> None:
     @routes.get("/exports/{kind}", response_class=Response, responses=_FILE, summary="A file for finance")
-    def export(request: Request, asked: Asked) -> Response:
-        made = exports.write(_access(request), asked)
+    def export(request: Request, asked: Asked, nodes: Nodes = None) -> Response:
+        access = _access(request)
+        made = exports.of(access, nodes).write(access, asked)
         headers = {
             "content-length": str(made.size_bytes),
             "content-disposition": f'attachment; filename="{made.filename}"',
@@ -180,8 +183,9 @@ def _add_exports(routes: APIRouter, exports: Exports) -> None:
         return JSONResponse(focus_schema())
 
     @routes.get("/exports/{kind}/manifest", response_model=Manifest, summary="What an export holds")
-    def manifest(request: Request, asked: Asked) -> Response:
-        return JSONResponse(exports.manifest(_access(request), asked))
+    def manifest(request: Request, asked: Asked, nodes: Nodes = None) -> Response:
+        access = _access(request)
+        return JSONResponse(exports.of(access, nodes).manifest(access, asked))
 
 
 def _access(request: Request) -> Access:

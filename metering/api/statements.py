@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from metering.access import Access
 from metering.api.billing import MONTH, After, Limit, Period, WorkspaceId
+from metering.api.nodes import Nodes
 from metering.api.statement_shapes import (
     BillingPeriod,
     BillingPeriods,
@@ -18,6 +19,7 @@ from metering.api.statement_shapes import (
 from metering.closing import Closing
 from metering.corrections import MAX_QUANTITY, Corrections, Replacement
 from metering.errors import InvalidParameter, NotFound
+from metering.lake.nodes import OfNodes
 from metering.pages import page_of
 from metering.statement_page import statement_page
 from metering.statements import Statements, require_period
@@ -67,7 +69,7 @@ GroupBy = Annotated[
 
 
 def router(
-    statements: Statements, closing: Closing, verification: Verification, corrections: Corrections
+    statements: OfNodes[Statements], closing: Closing, verification: Verification, corrections: Corrections
 ) -> APIRouter:
     """The routes over their services."""
     routes = APIRouter(prefix="/v1/billing", tags=["billing"])
@@ -87,7 +89,7 @@ def router(
 _PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
 
-def _add_statements(routes: APIRouter, statements: Statements) -> None:
+def _add_statements(routes: APIRouter, statements: OfNodes[Statements]) -> None:
     @routes.get(
         "/statements",
         response_model=StatementList,
@@ -100,6 +102,7 @@ def _add_statements(routes: APIRouter, statements: Statements) -> None:
         workspace_id: WorkspaceId = None,
         group_by: GroupBy = None,
         format: Format = "json",  # noqa: A002  (its name in the API)
+        nodes: Nodes = None,
         limit: Limit = 100,
         after: After = None,
     ) -> Response:
@@ -108,7 +111,9 @@ def _add_statements(routes: APIRouter, statements: Statements) -> None:
         if format not in ("json", "html"):
             raise InvalidParameter("format must be json or html.", param="format")
         wanted = require_period(period)
-        found = statements.of(_access(request), wanted, workspace_id, by_api_key=group_by is not None)
+        access = _access(request)
+        meant = statements.of(access, nodes)
+        found = meant.of(access, wanted, workspace_id, by_api_key=group_by is not None)
         ids = [f"{one['workspace_id']}:{one['period']}:{one['currency']}" for one in found]
         begin = _place(ids, after)
         page = page_of(found[begin : begin + limit + 1], limit)

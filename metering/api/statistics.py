@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from metering.access import Access
+from metering.api.nodes import Nodes
 from metering.api.statistics_shapes import ErrorsReply, ModelsReply, TrendReply
+from metering.lake.nodes import OfNodes
 from metering.points import INTERVALS
 from metering.statistics import INFERENCE_TYPE, Statistics
 
@@ -27,6 +29,7 @@ class _Asked:
         str | None, Query(description="IANA name; days begin there. UTC if left out.", examples=["UTC"])
     ] = None
     workspace_id: Annotated[str | None, Query(description="The admin's: only this workspace.")] = None
+    nodes: Nodes = None
     inference_type: Annotated[
         str | None, Query(description="Only batch is counted.", json_schema_extra={"enum": [INFERENCE_TYPE]})
     ] = None
@@ -42,7 +45,7 @@ Interval = Annotated[
 ]
 
 
-def router(statistics: Statistics) -> APIRouter:
+def router(statistics: OfNodes[Statistics]) -> APIRouter:
     """The statistics routes over their service."""
     routes = APIRouter(prefix="/v1/statistics", tags=["statistics"])
 
@@ -52,22 +55,29 @@ def router(statistics: Statistics) -> APIRouter:
         asked: Asked,
         model: Annotated[str | None, Query(description="Only this model.")] = None,
     ) -> Response:
-        return _json(statistics.models(_access(request), model=model, **asdict(asked)))
+        access, meant, said = _meant(statistics, request, asked)
+        return _json(meant.models(access, model=model, **said))
 
     @routes.get("/{model:path}/trend", response_model=TrendReply, summary="One model over time")
     def trend(request: Request, model: Model, asked: Asked, interval: Interval = None) -> Response:
-        return _json(statistics.trend(_access(request), model, interval=interval, **asdict(asked)))
+        access, meant, said = _meant(statistics, request, asked)
+        return _json(meant.trend(access, model, interval=interval, **said))
 
     @routes.get("/{model:path}/errors", response_model=ErrorsReply, summary="One model's failures by code")
     def errors(request: Request, model: Model, asked: Asked) -> Response:
-        return _json(statistics.errors(_access(request), model, **asdict(asked)))
+        access, meant, said = _meant(statistics, request, asked)
+        return _json(meant.errors(access, model, **said))
 
     return routes
 
 
-def _access(request: Request) -> Access:
+def _meant(
+    statistics: OfNodes[Statistics], request: Request, asked: _Asked
+) -> tuple[Access, Statistics, dict[str, Any]]:
+    """Who asks, the statistics that are meant, and what is asked of them."""
     access: Access = request.state.access
-    return access
+    said = asdict(asked)
+    return access, statistics.of(access, said.pop("nodes")), said
 
 
 def _json(answer: dict[str, Any]) -> Response:

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from metering.access import Access
 from metering.clock import Clock
+from metering.connection import Readable, Reader
 from metering.errors import InvalidParameter, NotFound
 from metering.exports.formats import Format
 from metering.exports.hashed import Hashed
@@ -17,7 +18,6 @@ from metering.ledger import span_values
 from metering.options import BillingOptions
 from metering.ranges import EARLIEST, LATEST, Range, month, month_or_range
 from metering.statements import Statements, require_period
-from metering.store import Reader, Store
 
 PIECE_BYTES = 1 << 20
 LONGEST_SECONDS = 3600.0
@@ -63,7 +63,7 @@ class Export:
 class Exports:
     """Writes exports to the data folder's `tmp`, in constant memory."""
 
-    def __init__(self, store: Store, billing: BillingOptions, clock: Clock) -> None:
+    def __init__(self, store: Readable, billing: BillingOptions, clock: Clock) -> None:
         self._store, self._billing, self._clock = store, billing, clock
         self._statements = Statements(store, billing)
 

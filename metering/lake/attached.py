@@ -5,6 +5,7 @@ ever meets it, and whoever does may be kept waiting without harm to anything els
 """
 
 import threading
+from collections.abc import Callable
 
 from metering.connection import DUCKDB_VERSION, Connection, DatabaseError, connect
 from metering.failures import LakeFailed
@@ -22,8 +23,15 @@ def check_extensions(options: StorageOptions) -> None:
 class Lake:
     """The lake as one DuckDB sees it; `cursor` may be called from any thread."""
 
-    def __init__(self, options: StorageOptions, *, read_only: bool = False) -> None:
-        self._options, self._read_only = options, read_only
+    def __init__(
+        self,
+        options: StorageOptions,
+        *,
+        read_only: bool = False,
+        prepare: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        """`prepare` is called whenever the lake was attached."""
+        self._options, self._read_only, self._prepare = options, read_only, prepare
         self._lock = threading.Lock()
         self._loaded: Connection | None = None
         self._attached = False
@@ -60,6 +68,8 @@ class Lake:
         try:
             for file in extension_files(DUCKDB_VERSION, self._options.lake_data or ""):
                 loaded.execute(f"LOAD {_quoted(str(file))}")
+            if (self._options.lake_data or "").startswith("s3://"):
+                loaded.execute(f"SET GLOBAL s3_url_style = {_quoted(self._options.lake_s3_url_style)}")
         except BaseException:
             loaded.close()
             raise
@@ -70,7 +80,9 @@ class Lake:
         target = f"ducklake:postgres:{conninfo(options.lake or '', options.lake_timeout_seconds)}"
         how = f"DATA_PATH {_quoted(options.lake_data or '')}{', READ_ONLY' if self._read_only else ''}"
         try:
+            loaded.execute("DETACH DATABASE IF EXISTS lake")  # if it could not be prepared
             loaded.execute(f"ATTACH {_quoted(target)} AS lake ({how})")
+            self._prepare(loaded)
         except DatabaseError as error:
             raise LakeFailed(without_password(str(error))) from None
         self._attached = True

@@ -11,7 +11,7 @@ from nightrate.cli.failure import wrong_use
 from nightrate.cli.proof import prove
 from nightrate.cli.service import Service, segment
 from nightrate.cli.shown import Screen
-from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
+from nightrate.cli.surroundings import AllNodes, AsJson, Config, Key, Surroundings, Url, WorkspaceId, nodes_of
 from nightrate.cli.work import connect
 
 _LINE_COLUMNS = [
@@ -43,6 +43,7 @@ def statement(
         typer.Option("--folder", help="Verifies the exports in this folder instead, without any service"),
     ] = None,
     workspace: WorkspaceId = None,
+    all_nodes: AllNodes = False,
     as_json: AsJson = False,
     config: Config = None,
     url: Url = None,
@@ -55,7 +56,12 @@ def statement(
         return prove(Surroundings(os.environ, config, url, key), month or period, folder, as_json)
     service = connect(config, url, key)
     wanted = month or period or service.get("/v1/billing/periods", limit=1)["data"][0]["period"]
-    asked = {"period": wanted, "workspace_id": workspace, "group_by": "api_key" if by_api_key else None}
+    asked = {
+        "period": wanted,
+        "workspace_id": workspace,
+        "group_by": "api_key" if by_api_key else None,
+        "nodes": nodes_of(all_nodes),
+    }
     if html:
         return _page(service, asked)
     found = service.get("/v1/billing/statements", limit=10_000, **asked)

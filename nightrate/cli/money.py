@@ -12,7 +12,7 @@ from nightrate.cli.download import save, save_beside
 from nightrate.cli.failure import CliFailure
 from nightrate.cli.service import NotReachable, Service
 from nightrate.cli.shown import Screen
-from nightrate.cli.surroundings import AsJson, Config, Key, Surroundings, Url, WorkspaceId
+from nightrate.cli.surroundings import AllNodes, AsJson, Config, Key, Surroundings, Url, WorkspaceId, nodes_of
 from nightrate.cli.work import connect
 
 Kind = Literal["charges", "usage", "statement", "events", "focus", "ledger"]
@@ -40,6 +40,7 @@ def export(
         Profile | None, typer.Option("--profile", help="csv for machines or for spreadsheets [machine]")
     ] = None,
     workspace: WorkspaceId = None,
+    all_nodes: AllNodes = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write, - for standard output")
     ] = None,
@@ -58,6 +59,7 @@ def export(
     month = period or (None if start or end else _running_month(around))
     suffix = file_format or ("beancount" if kind == "ledger" else "csv")
     asked = {"period": month, "start": start, "end": end, "format": suffix, "workspace_id": workspace}
+    asked |= {"nodes": nodes_of(all_nodes)}
     asked |= {"profile": profile} if profile else {}
     target = out or Path(f"{kind}-{month or 'range'}.{suffix}")
     described = manifest and str(target) != "-"
@@ -117,6 +119,7 @@ def statistics(
     timezone: Annotated[str | None, typer.Option("--timezone", help="IANA name [UTC]")] = None,
     model: ModelName = None,
     workspace: WorkspaceId = None,
+    all_nodes: AllNodes = False,
     as_json: AsJson = False,
     config: Config = None,
     url: Url = None,
@@ -125,7 +128,7 @@ def statistics(
     """Shows calls, tokens, durations and cost per model, of tasks that ended in the range."""
     screen = Screen()
     asked = {"start": start, "end": end, "timezone": timezone, "model": model, "workspace_id": workspace}
-    found = connect(config, url, key).get("/v1/statistics", **asked)
+    found = connect(config, url, key).get("/v1/statistics", nodes=nodes_of(all_nodes), **asked)
     if as_json:
         return screen.json(found)
     columns = [

@@ -10,6 +10,8 @@ from metering.audit import Audit, AuditRequest
 from metering.clock import utc_now
 from metering.errors import Refused
 from metering.exports import Export, ExportRequest, Exports
+from metering.lake.extensions import ExtensionsMissing
+from metering.lake.tables import LakeTables
 from metering.price_check import PriceCheck
 from metering.prices import PriceBook, PriceBookError
 from metering.statements import Statements
@@ -36,7 +38,7 @@ def export_stopped(
         start=asked["start"],
         end=asked["end"],
     )
-    with _store(settings) as store:
+    with _lake(settings) if asked.get("nodes") else _store(settings) as store:
         export = _made(Exports(store, settings.billing, utc_now), request)
         save(screen, export.pieces(), export.size_bytes, target, "Exporting")
     return export.manifest
@@ -85,6 +87,19 @@ def _made(exports: Exports, request: ExportRequest) -> Export:
         return exports.write(ADMIN, request)
     except Refused as error:
         raise wrong_use(error.message) from error
+
+
+@contextmanager
+def _lake(settings: Settings) -> Iterator[LakeTables]:
+    if settings.storage.lake is None:
+        raise wrong_use("--all-nodes needs a lake that they share", "Set storage.lake and storage.lake_data.")
+    tables = LakeTables(settings.storage)
+    try:
+        yield tables
+    except (StoreError, ExtensionsMissing) as error:
+        raise CliFailure(f"the lake can't be read: {error}") from error
+    finally:
+        tables.close()
 
 
 @contextmanager

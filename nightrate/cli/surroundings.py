@@ -31,6 +31,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the service's JSON i
 WorkspaceId = Annotated[
     str | None, typer.Option("--workspace", metavar="ID", help="Of or in this workspace (admin key)")
 ]
+AllNodes = Annotated[
+    bool, typer.Option("--all-nodes", help="Of all nodes that share this one's lake (admin key)")
+]
+
+
+def nodes_of(all_nodes: bool) -> str | None:
+    """The API's parameter."""
+    return "all" if all_nodes else None
 
 
 @dataclass(frozen=True)

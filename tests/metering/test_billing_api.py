@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from metering.access import ADMIN, Access
 from metering.api import billing
 from metering.exports import Exports
+from metering.lake.nodes import OfNodes
 from metering.ledger import Ledger
 from metering.options import BillingOptions
 from metering.price_list import PriceList
@@ -35,8 +36,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     app = FastAPI()
     errors.install(app)
     options = BillingOptions()
-    services = Ledger(store, options, clock), PriceList(store, prices, clock), Exports(store, options, clock)
-    app.include_router(billing.router(*services))
+    exports = OfNodes(Exports(store, options, clock))
+    ledger = Ledger(store, options, clock)
+    app.include_router(billing.router(ledger, PriceList(store, prices, clock), exports))
 
     @app.middleware("http")
     async def known(request: Request, go_on: Any) -> Any:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from metering.access import ADMIN, Access
 from metering.api import statements
 from metering.api.statement_shapes import BillingPeriods, Correction, StatementList
+from metering.lake.nodes import OfNodes
 from nightrate import errors
 from tests.metering.books import Rig
 
@@ -31,7 +32,8 @@ def client(rig: Rig) -> Iterator[TestClient]:
     """The routes; the header `x-workspace` says who asks."""
     app = FastAPI()
     errors.install(app)
-    app.include_router(statements.router(rig.statements, rig.closing, rig.verification, rig.corrections))
+    own = OfNodes(rig.statements)
+    app.include_router(statements.router(own, rig.closing, rig.verification, rig.corrections))
 
     @app.middleware("http")
     async def known(request: Request, go_on: Any) -> Any:

@@ -11,6 +11,7 @@ from metering.access import ADMIN, Access
 from metering.api import events, statistics
 from metering.api.statistics_shapes import ErrorsReply, EventList, ModelsReply, TrendReply
 from metering.events import Events
+from metering.lake.nodes import OfNodes
 from nightrate import errors
 from tests.metering.billed import FAILED, NOON, ended, event
 from tests.metering.counted import Night
@@ -31,7 +32,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     night.store.write(lambda tx: tx.insert("request_events", running))
     app = FastAPI()
     errors.install(app)
-    app.include_router(statistics.router(night.statistics()))
+    app.include_router(statistics.router(OfNodes(night.statistics())))
     app.include_router(events.router(Events(night.store)))
 
     @app.middleware("http")
