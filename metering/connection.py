@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -26,6 +26,11 @@ class Readable(Protocol):
     @property
     def data_dir(self) -> Path:
         """The data folder of this node."""
+        ...
+
+    @property
+    def nodes(self) -> Literal["this", "all"]:
+        """Whose tables they are."""
         ...
 
     def reading(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from metering.clock import Clock, utc_now
 from metering.connection import Connection, DatabaseError, Fatal, Reader, Row, Transaction, connect
@@ -82,6 +82,11 @@ class Store:
     def data_dir(self) -> Path:
         """The data folder."""
         return self._options.data_dir
+
+    @property
+    def nodes(self) -> Literal["this"]:
+        """Whose tables they are."""
+        return "this"
 
     # -- opening -----------------------------------------------------------------------------------
 

@@ -141,6 +141,7 @@ class Manifest(BaseModel):
     kind: str
     format: str
     profile: str
+    nodes: Literal["this", "all"]
     workspace_id: str | None
     period: Period | None
     start: datetime | None

@@ -131,6 +131,7 @@ class Exports:
             "kind": kind,
             "format": form,
             "profile": profile,
+            "nodes": self._store.nodes,
             "workspace_id": asked.workspace_id,
             "period": span.period,
             "start": None if span.start == EARLIEST else span.first,

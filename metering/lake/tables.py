@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metering.connection import Connection, DatabaseError, Reader, Row
 from metering.failures import LakeFailed, ReadTimeout
@@ -29,6 +29,11 @@ class LakeTables:
     def data_dir(self) -> Path:
         """The data folder of this node."""
         return self._options.data_dir
+
+    @property
+    def nodes(self) -> Literal["all"]:
+        """Whose tables they are."""
+        return "all"
 
     def _prepare(self, lake: Connection) -> None:
         """The tables of a node, empty, and before them in the search path the views on those that the lake has."""

@@ -61,7 +61,8 @@ def export(
     asked = {"period": month, "start": start, "end": end, "format": suffix, "workspace_id": workspace}
     asked |= {"nodes": nodes_of(all_nodes)}
     asked |= {"profile": profile} if profile else {}
-    target = out or Path(f"{kind}-{month or 'range'}.{suffix}")
+    name = f"{'all-nodes-' if all_nodes else ''}{kind}"
+    target = out or Path(f"{name}-{month or 'range'}.{suffix}")
     described = manifest and str(target) != "-"
     try:
         made = _export_running(

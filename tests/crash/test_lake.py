@@ -16,6 +16,7 @@ from tests.upstream import Upstream
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     with Upstream() as upstream:
+        upstream.latency = 0.1  # so that whoever makes a task has its id before it ends
         yield upstream
 
 

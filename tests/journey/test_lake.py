@@ -112,7 +112,7 @@ def test_exports_of_all_nodes(nodes: tuple[Server, Server]) -> None:
         path = f"/v1/billing/exports/{kind}?period={period}&nodes=all"
         assert nodes[0].get_bytes(path) == nodes[1].get_bytes(path), kind
     manifest = nodes[0].get(f"/v1/billing/exports/events/manifest?period={period}&nodes=all")
-    assert (manifest["rows"], manifest["requests"]) == (50, 50)
+    assert (manifest["nodes"], manifest["rows"], manifest["requests"]) == ("all", 50, 50)
 
 
 def test_only_the_admin_asks_about_all_nodes(nodes: tuple[Server, Server]) -> None:
@@ -123,14 +123,18 @@ def test_only_the_admin_asks_about_all_nodes(nodes: tuple[Server, Server]) -> No
     assert refusal(nodes[0], "/v1/statistics?nodes=both") == (400, "invalid_value")
 
 
-def test_the_commands_read_all_nodes(nodes: tuple[Server, Server], tmp_path: Path, run: Run) -> None:
+def test_the_commands_read_all_nodes(
+    nodes: tuple[Server, Server], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`statistics`, `statement` and `export` take `--all-nodes`; `export` needs no running service for it."""
     period = nodes[0].get("/v1/billing/periods")["data"][0]["period"]
     assert json.loads(run("statistics", "--all-nodes", "--json"))["totals"]["tasks"] == 2
     [statement] = json.loads(run("statement", "--all-nodes", "--json"))
     assert statement["number"] is None
-    live, still = tmp_path / "live.csv", tmp_path / "still.csv"
-    run("export", "charges", "--all-nodes", "--period", period, "--out", str(live))
+    still = tmp_path / "still.csv"
+    monkeypatch.chdir(tmp_path)
+    run("export", "charges", "--all-nodes", "--period", period)
+    live = tmp_path / f"all-nodes-charges-{period}.csv"
     run("export", "charges", "--all-nodes", "--period", period, "--out", str(still), port="1")
     assert live.read_bytes() == still.read_bytes()
     assert len(live.read_text().splitlines()) == 1 + len(ledger(nodes[0], "&nodes=all"))
