@@ -41,7 +41,7 @@ class StorageOptions(Options):
     lake_publish_seconds: float = Field(default=10, gt=0)
     lake_events_at_once: int = Field(default=100_000, ge=1)
     lake_read_connections: int = Field(default=2, ge=1)
-    lake_timeout_seconds: int = Field(default=10, ge=2)
+    lake_timeout_seconds: int = Field(default=10, ge=1)
 
     @model_validator(mode="after")
     def _lake_is_whole(self) -> "StorageOptions":

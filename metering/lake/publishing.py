@@ -3,6 +3,7 @@
 import logging
 import secrets
 import threading
+import time
 
 from metering.clock import Clock
 from metering.failures import StoreClosed, StoreError
@@ -15,13 +16,15 @@ log = logging.getLogger("nightrate.lake")
 
 _LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries of a lake that fails."""
+_TIMEOUTS_OF_A_ROUND = 3
+"""A round that takes longer than so many of `storage.lake_timeout_seconds` is taken for one that hangs."""
 _STOP_SECONDS = 2.0
 """How long the service's end waits for a round; one that is cut off is as if it never was, or done."""
 
 
 def gauges(*, up: bool, complete_at: float) -> str:
     """Whether the lake takes what is published, and when it last had everything, as Prometheus reads it."""
-    about = "1, or 0 while publishing to the lake fails."
+    about = "1, or 0 while publishing to the lake fails or hangs."
     when = "When the lake last had all that had ended; 0: not since the start."
     return gauge_text("nightrate_lake_up", about, (), {(): int(up)}) + gauge_text(
         "nightrate_lake_complete_timestamp_seconds", when, (), {(): complete_at}
@@ -37,6 +40,8 @@ class Publishing:
         self._thread = threading.Thread(target=self._run, name="lake", daemon=True)
         self._failures = 0
         self._complete_at = 0.0
+        self._longest_seconds = _TIMEOUTS_OF_A_ROUND * options.lake_timeout_seconds
+        self._round_began: float | None = None
 
     def start(self) -> None:
         """Begins."""
@@ -50,11 +55,16 @@ class Publishing:
 
     def metrics(self) -> str:
         """The lake's gauges now."""
-        return gauges(up=not self._failures, complete_at=self._complete_at)
+        began = self._round_began
+        hangs = began is not None and time.monotonic() - began > self._longest_seconds
+        return gauges(up=not self._failures and not hangs, complete_at=self._complete_at)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._stopping.wait(self._round())
+            self._round_began = time.monotonic()
+            pause = self._round()
+            self._round_began = None
+            self._stopping.wait(pause)
 
     def _round(self) -> float:
         """Publishes once; how long to wait for the next time."""

@@ -32,6 +32,7 @@ def server_of(folder: Path, upstream: Upstream, lake: Shared, **environment: str
         "LAKE": str(lake.options.lake),
         "LAKE_DATA": str(lake.options.lake_data),
         "LAKE_PUBLISH_SECONDS": "0.1",
+        "LAKE_TIMEOUT_SECONDS": "1",
     }
     settings = {f"NIGHTRATE_STORAGE__{name}": value for name, value in told.items()}
     return Server(folder, upstream.url, environment=settings | environment)
@@ -97,6 +98,7 @@ def test_a_lake_that_is_down_is_only_behind(
     postgres.halt()
     try:
         batches += [done(server)]
+        server.until(lambda: up(server), lambda line: line.endswith(" 0"))
         assert server.status("/readyz") == 200
         assert server.stop() == 0
     finally:
