@@ -64,6 +64,7 @@ class LimitOptions(Options):
     custom_id_characters: int = Field(default=256, ge=1)
     reported_errors: int = Field(default=1000, ge=1)
     request_body_bytes: int = Field(default=1_000_000, ge=1000)
+    backup_list_bytes: int = Field(default=64_000_000, ge=1000)
     test_requests_per_file: int = Field(default=100, ge=1)
     test_file_bytes: int = Field(default=1_000_000, ge=1)
     test_tasks: int = Field(default=2, ge=1)

@@ -1,7 +1,7 @@
 """The only file that imports duckdb: how a database is opened, and named queries on one connection."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from metering.incoming import are_few, as_table, as_values
 from metering.no_pandas import NoPandas
-from metering.options import StorageOptions
+from metering.options import DATABASE_NAME, StorageOptions
 from metering.queries import Query
 
 Row = dict[str, Any]
@@ -100,6 +100,30 @@ class Reader:
     def batches(self, name: str, /, rows_per_batch: int = 50_000, **values: Any) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow batches, in constant memory."""
         yield from self._run(name, values).to_arrow_reader(rows_per_batch)
+
+    def copy_to(self, path: Path) -> None:
+        """Writes all that is committed now to a new database file, with tables, keys and defaults, while the writer
+        goes on; one copy at a time.
+
+        Not on a snapshot: a transaction that only reads may not write to another file either.
+        """
+        written = str(path).replace("'", "''")  # a statement that attaches takes no parameters
+        self._connection.execute("DETACH DATABASE IF EXISTS copied")  # one whose end was interrupted too
+        self._connection.execute(f"ATTACH '{written}' AS copied")
+        try:
+            self._connection.execute("BEGIN")
+            self._connection.execute(f"COPY FROM DATABASE {DATABASE_NAME} TO copied")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(duckdb.Error):  # it ended with the failure
+                self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._connection.execute("DETACH copied")
+
+    def interrupt(self) -> None:
+        """Ends what it reads just now, from another thread."""
+        self._connection.interrupt()
 
 
 class Transaction(Reader):

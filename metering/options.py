@@ -21,6 +21,8 @@ def _known_zone(name: str) -> str:
 
 
 ZoneName = Annotated[str, AfterValidator(_known_zone)]
+DATABASE_NAME = "nightrate"
+"""Of the database; its file has the ending `.duckdb`."""
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -32,6 +34,7 @@ class StorageOptions(Options):
     write_queue_jobs: int = Field(default=256, ge=1)
     read_connections: int = Field(default=8, ge=1)
     read_timeout_seconds: Decimal = Field(default=Decimal(30), gt=0)
+    backup_timeout_seconds: Decimal = Field(default=Decimal(3600), gt=0)
     database_memory_bytes: int = Field(default=1024 * 2**20, ge=128 * 2**20)
     database_threads: int = Field(default=2, ge=1)
     lake: str | None = Field(default=None, min_length=1)
@@ -54,7 +57,7 @@ class StorageOptions(Options):
     @property
     def database_path(self) -> Path:
         """The DuckDB file."""
-        return self.data_dir / "nightrate.duckdb"
+        return self.data_dir / f"{DATABASE_NAME}.duckdb"
 
 
 class BillingOptions(Options):

@@ -162,6 +162,7 @@ class Store:
             self._closed = True
         self._jobs.put(None)
         self._writer.join()
+        self._watchdog.close()
         self._connection.close()
 
     # -- writing -----------------------------------------------------------------------------------

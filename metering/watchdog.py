@@ -33,13 +33,20 @@ class Watch:
 
 
 class Watchdog:
-    """Watches any number of pieces of work; its thread begins with the first and ends with the process."""
+    """Watches any number of pieces of work; its thread begins with the first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._watches: list[tuple[float, int, Watch]] = []
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends its thread; nothing is watched any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
     def watch(self, seconds: float, stop: Callable[[], object]) -> Watch:
         """Calls `stop` in so many seconds, unless the watch was ended before."""
@@ -54,14 +61,15 @@ class Watchdog:
         return watch
 
     def _run(self) -> None:
-        while True:
-            self._next().bite()
+        while (watch := self._next()) is not None:
+            watch.bite()
 
-    def _next(self) -> Watch:
-        """Waits until one is due."""
+    def _next(self) -> Watch | None:
+        """Waits until one is due; none once it is closed."""
         with self._changed:
-            while True:
+            while not self._closed:
                 left = self._watches[0][0] - time.monotonic() if self._watches else None
                 if left is not None and left <= 0:
                     return heapq.heappop(self._watches)[2]
                 self._changed.wait(left)
+            return None

@@ -20,6 +20,7 @@ from metering.calls import Calls
 from metering.clock import Clock, utc_now
 from metering.glance import Glance
 from nightrate.all_nodes import all_nodes
+from nightrate.api import backup as backup_api
 from nightrate.api import workspaces as workspaces_api
 from nightrate.auth import Gatekeeping
 from nightrate.keys import same_secret
@@ -46,6 +47,7 @@ def build(
         has_workspace=services.keys.has_workspace,
         is_metrics_token=lambda given: token is not None and same_secret(given, token),
         body_bytes=settings.limits.request_body_bytes,
+        backup_list_bytes=settings.limits.backup_list_bytes,
     )
     app = web_app(
         version=VERSION,
@@ -84,6 +86,7 @@ def _routers(services: Services) -> list[APIRouter]:
         statements_api.router(of_nodes.statements, books.closing, books.verification, books.corrections),
         audit_api.router(books.audit),
         workspaces_api.router(services.workspaces),
+        backup_api.router(services.backups),
         service_routes(engine.ready, services.metrics.render),
     ]
 

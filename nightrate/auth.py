@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter
@@ -26,8 +27,21 @@ log = logging.getLogger("nightrate.access")
 
 ADMIN_TAG = "admin"
 """Routes with this tag are the admin's alone."""
-UPLOADS = frozenset({("POST", "/v1/files")})
-"""Routes whose body is streamed to disk and has a limit of its own."""
+_UPLOAD = ("POST", "/v1/files")
+"""Its body is streamed to disk and has a limit of its own."""
+_BACKUP = ("POST", "/v1/backup")
+
+
+class BodyLimit(NamedTuple):
+    """How long a body may be, and the setting that says so."""
+
+    bytes: int
+    setting: str
+
+    @property
+    def message(self) -> str:
+        """What a caller is told whose body is longer."""
+        return f"The body is larger than {self.bytes} bytes ({self.setting})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,16 @@ class Gatekeeping:
     has_workspace: Callable[[str], bool]
     is_metrics_token: Callable[[str], bool]
     body_bytes: int
+    backup_list_bytes: int
+
+    def body_limit(self, scope: Scope) -> BodyLimit | None:
+        """Of an API call; none for an upload, and for what is no API call."""
+        route = (scope["method"], scope["path"])
+        if route == _UPLOAD or not scope["path"].startswith("/v1/"):
+            return None
+        if route == _BACKUP:
+            return BodyLimit(self.backup_list_bytes, "limits.backup_list_bytes")
+        return BodyLimit(self.body_bytes, "limits.request_body_bytes")
 
 
 def admin_patterns(routers: Iterable[APIRouter]) -> list[tuple[str, "re.Pattern[str]"]]:
@@ -139,15 +163,14 @@ class Gate:
     # -- how much ----------------------------------------------------------------------------------
 
     def _too_large(self, scope: Scope) -> Response | None:
-        if (scope["method"], scope["path"]) in UPLOADS:
-            return None
-        length = _header(scope, b"content-length")
-        if length and length.isdecimal() and int(length) > self._keeping.body_bytes:
-            return error_reply(413, self._limit_message(), code="request_too_large")
+        limit, length = self._keeping.body_limit(scope), _header(scope, b"content-length")
+        if limit and length and length.isdecimal() and int(length) > limit.bytes:
+            return error_reply(413, limit.message, code="request_too_large")
         return None
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        if not scope["path"].startswith("/v1/") or (scope["method"], scope["path"]) in UPLOADS:
+        limit = self._keeping.body_limit(scope)
+        if limit is None:
             return receive
         read = 0
 
@@ -155,14 +178,11 @@ class Gate:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._keeping.body_bytes:
-                raise HTTPException(413, self._limit_message())
+            if read > limit.bytes:
+                raise HTTPException(413, limit.message)
             return message
 
         return counted
-
-    def _limit_message(self) -> str:
-        return f"The body is larger than {self._keeping.body_bytes} bytes (limits.request_body_bytes)."
 
 
 class _Reply:

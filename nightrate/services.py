@@ -31,6 +31,7 @@ from metering.prices import PriceBook
 from metering.statistics import Statistics
 from metering.store import Store
 from metering.terms import TermsChanged, keep_terms
+from nightrate.backup.making import Backups
 from nightrate.bookkeeping import Books, open_books
 from nightrate.keys import KeptSecret, KeyRing, admin_key, kept_secret, new_secret
 from nightrate.login import LoginTokens
@@ -70,10 +71,12 @@ class Services:
     metrics: Metrics
     publishing: Publishing | None
     """None without a lake."""
+    backups: Backups
 
     def start(self) -> None:
-        """Clears what a crash left of uploads, and begins to work on tasks."""
+        """Clears what a crash left of uploads and backups, and begins to work on tasks."""
         self.files.discard_unfinished()
+        self.backups.discard_unfinished()
         self.metrics.watch(self.engine.view)
         self.deliveries.start()
         self.engine.start()
@@ -83,6 +86,7 @@ class Services:
 
     def stop(self) -> None:
         """Stops work, commits what was answered and closes the database."""
+        self.backups.stop()
         if self.publishing is not None:
             self.publishing.stop()
         self.retention.stop()
@@ -193,14 +197,9 @@ def _wired(
         for task_id in workspaces.running_tasks(workspace_id):
             _cancel(batches, task_id)
 
+    changed = metrics.ledger_changed
     workspaces = Workspaces(
-        store,
-        keys,
-        clock,
-        catalog.allowed(None),
-        cancel_tasks,
-        books.budgets.currency_of,
-        metrics.ledger_changed,
+        store, keys, clock, catalog.allowed(None), cancel_tasks, books.budgets.currency_of, changed
     )
     workspaces.ensure_default()
     return Services(
@@ -228,6 +227,7 @@ def _wired(
         events=Events(store),
         metrics=metrics,
         publishing=_publishing(settings, env, clock, store, metrics),
+        backups=Backups(store, settings.storage, VERSION, clock),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nightrate.cli import admin, audit, books, demo, files, money, prices, work
+from nightrate.cli import admin, audit, backup, books, demo, files, money, prices, work
 from nightrate.cli.failure import CliFailure
 
 
@@ -38,6 +38,8 @@ def application() -> typer.Typer:
     app.command()(books.close)
     app.command()(books.correct)
     app.command()(audit.audit)
+    app.command()(backup.backup)
+    app.command()(backup.restore)
     _group(app, prices.prices, check=prices.prices_check)
     _group(app, admin.keys, create=admin.keys_create, revoke=admin.keys_revoke)
     _group(app, admin.workspaces, create=admin.workspaces_create, set=admin.workspaces_set)

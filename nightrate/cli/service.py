@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -73,6 +73,12 @@ class Service:
         with self._send("GET", path, params=params, stream=True) as answer:
             yield Download(answer)
 
+    @contextlib.contextmanager
+    def backup(self, have: Mapping[str, str]) -> Iterator["Download"]:
+        """The archive of all data but what the caller has. It begins when the database was copied: that takes its time."""
+        with self._send("POST", "/v1/backup", json={"have": have}, stream=True, seconds=None) as answer:
+            yield Download(answer)
+
     def lines(self, path: str, body: object) -> Iterator[dict[str, Any]]:
         """POST that answers with a JSON object a line, each as soon as it is there."""
         accept = {"accept": "application/x-ndjson"}
@@ -106,7 +112,9 @@ class Service:
                 hint="Is this address really a Nightrate service?",
             ) from error
 
-    def _send(self, method: str, path: str, **how: Any) -> requests.Response:
+    def _send(
+        self, method: str, path: str, seconds: float | None = ANSWER_SECONDS, **how: Any
+    ) -> requests.Response:
         how["params"] = {
             name: value for name, value in (how.get("params") or {}).items() if value is not None
         }
@@ -114,7 +122,7 @@ class Service:
             answer = self._session.request(
                 method,
                 self.url + path,
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                timeout=(CONNECT_SECONDS, seconds),
                 allow_redirects=False,
                 **how,
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from metering.prices import PriceBook, PriceBookError
 from metering.statements import Statements
 from metering.store import Store, StoreError
 from metering.verification import Verification
+from nightrate.backup.folder import BackupFolder, Kept
+from nightrate.backup.making import Backups
+from nightrate.cli.backup import receive
 from nightrate.cli.download import save
 from nightrate.cli.failure import CliFailure, wrong_use
 from nightrate.cli.proof import some_of
@@ -57,6 +61,20 @@ def audit_stopped(settings: Settings, asked: Mapping[str, str | None]) -> Iterat
         except Refused as error:
             raise (CliFailure if error.status == 404 else wrong_use)(error.message) from error
         yield from (step.as_json() for step in steps)
+
+
+def backup_stopped(settings: Settings, screen: Screen, target: BackupFolder, have: Mapping[str, str]) -> Kept:
+    """The same archive as the running service would send."""
+    with _store(settings) as store:
+        backups = Backups(store, settings.storage, version("nightrate"), utc_now)
+        try:
+            made = backups.begin(have)
+        except Refused as error:
+            raise CliFailure(error.message) from error
+        try:
+            return receive(screen, target, have, made.pieces(), made.bytes)
+        finally:
+            backups.end(made)
 
 
 def check_prices_stopped(settings: Settings, asked: Mapping[str, str | None]) -> dict[str, Any]:

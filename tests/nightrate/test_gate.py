@@ -93,7 +93,9 @@ def house(tmp_path: Path) -> Iterator[House]:
     workspaces = Workspaces(store, ring, clock, ["qwen-plus", "batch-test-model"], cancelled.append)
     made = House("", store, ring, workspaces, cancelled=cancelled)
     workspaces.ensure_default()
-    keeping = Gatekeeping(ring.verify, ring.has_workspace, lambda token: token == "metrics", BODY_BYTES)
+    keeping = Gatekeeping(
+        ring.verify, ring.has_workspace, lambda token: token == "metrics", BODY_BYTES, 2 * BODY_BYTES
+    )
     routers = [
         workspaces_api.router(workspaces),
         service_routes(
@@ -230,6 +232,10 @@ def test_a_large_body_is_413_whether_or_not_its_length_is_told(house: House) -> 
     assert (reply.status_code, error_of(reply)["code"]) == (413, "request_too_large")
     chunked = house.call("POST", "/v1/things", data=iter([b" " * BODY_BYTES, b" "]))
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "request_too_large")
+    listed = house.call("POST", "/v1/backup", data=b" " * (BODY_BYTES + 1))
+    assert listed.status_code == 404  # its own limit is not reached, and there is no such route here
+    longer = house.call("POST", "/v1/backup", data=b" " * (2 * BODY_BYTES + 1))
+    assert "limits.backup_list_bytes" in str(error_of(longer)["message"])
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "/v1/billing/exports/{kind}/manifest": {"GET": no_rows},
     "/v1/billing/exports/focus/schema": {"GET": common},
     "/v1/audit": {"POST": admins},
+    "/v1/backup": {"POST": admins},
     "/v1/workspaces": {"GET": admins, "POST": admins},
     "/v1/workspaces/{workspace_id}": {"GET": admins, "PATCH": admins},
     "/v1/workspaces/{workspace_id}/keys": {"GET": admins, "POST": admins},
