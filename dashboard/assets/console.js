@@ -144,8 +144,12 @@
   setInterval(look, 250);
   document.addEventListener("visibilitychange", look);
 
+  // From the step to another view until all of it is drawn: between two answers nothing is under way, but more is asked.
   function busy() { $("#page").setAttribute("aria-busy", "true"); }
-  function idle() { if (!asked && $("#page")) $("#page").removeAttribute("aria-busy"); }
+  function idle() {
+    const waiting = $("#page[aria-busy]");
+    if (waiting && !window.dash_stores.some((store) => store.getState().isLoading)) waiting.removeAttribute("aria-busy");
+  }
 
   const ask_server = window.fetch;
   window.fetch = async function (...args) {
@@ -160,7 +164,7 @@
       stale.hidden = answer.status < 500;
       return answer;
     } catch (error) { stale.hidden = false; throw error; }
-    finally { asked -= 1; setTimeout(idle, 50); }
+    finally { asked -= 1; }
   };
 
   function mark() {
@@ -202,5 +206,5 @@
     if (waits) next.value = stood_on.value; // what was typed since it was asked
     next.setSelectionRange(stood_on.selectionStart, stood_on.selectionEnd);
   }
-  new MutationObserver(() => { mark(); stand(); }).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(() => { mark(); stand(); idle(); }).observe(document.body, { childList: true, subtree: true });
 })();

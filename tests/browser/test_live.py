@@ -104,6 +104,31 @@ def test_a_page_that_has_its_answer_is_read_at_once(open_console: Open, ended: s
     assert page.evaluate("window.read") == "1"
 
 
+SLOW = """() => {
+    const ask = window.fetch, shown = () => document.querySelector(".period").textContent, before = shown();
+    window.fetch = async (...asked) => {
+        const answer = await ask(...asked);
+        await new Promise(done => setTimeout(done, 300));
+        return answer;
+    };
+    new MutationObserver(([change]) => {
+        if (!change.target.ariaBusy) window.told ??= shown() !== before
+    }).observe(document.querySelector("#page"), { attributes: true, attributeFilter: ["aria-busy"] });
+}"""
+
+
+def test_a_page_is_busy_until_it_is_drawn(open_console: Open, ended: str) -> None:
+    """On a machine that takes long between an answer and what is made of it, no old figure passes for a new one."""
+    page = open_console().visit("observation")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".period")).to_be_visible()
+    page.evaluate(SLOW)
+    page.get_by_label("Period").select_option("now-6h")
+    expect(page.locator("#page")).to_have_attribute("aria-busy", "true")
+    expect(page.locator("#page")).not_to_have_attribute("aria-busy", "true")
+    assert page.evaluate("window.told")
+
+
 def test_a_section_that_fails_leaves_the_rest(open_console: Open, ended: str) -> None:
     """The page stays, says that it may be old, and mends itself when the service answers again."""
     watched = open_console()
