@@ -102,8 +102,9 @@ def _callbacks(app: Dash, services: ConsoleServices) -> None:
     )
     def look(pathname: str | None, search: str | None, _: Any, __: Any, before: Json | None) -> Any:
         viewer, address = current_viewer(services), Address.parse(pathname, search)
-        now = moment_of(services, viewer, address)
-        return news(viewer, address, before or {}, now, forced=ctx.triggered_id != "beat")
+        asked = ctx.triggered_id != "beat"
+        now = moment_of(services, viewer, address, asked=asked)
+        return news(viewer, address, before or {}, now, forced=asked)
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"part": "live", "key": MATCH}, "children"),

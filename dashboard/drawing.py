@@ -33,13 +33,16 @@ class Drawn:
     digest: str
 
 
-def moment_of(services: ConsoleServices, viewer: Viewer, address: Address) -> Json:
-    """What all sections of a page are drawn by: one place, one moment, one state of the data."""
+def moment_of(services: ConsoleServices, viewer: Viewer, address: Address, *, asked: bool) -> Json:
+    """What all sections of a page are drawn by: one place, one moment, one state of the data.
+
+    `asked`: by a step of the viewer's own rather than by the page's looking; then what they did just now is in it.
+    """
     return {
         "href": address.href,
         "path": address.path,
         "now": viewer.now.isoformat(),
-        "version": view_of(address, viewer.access).version(services, viewer),
+        "version": view_of(address, viewer.access).version(services, viewer, asked),
     }
 
 

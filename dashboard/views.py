@@ -30,31 +30,33 @@ class View:
     """By key; a key is used by one page alone."""
     every_ms: int = 0
     """How often the page asks whether something changed; 0: never."""
-    version: Callable[[ConsoleServices, Viewer], str] = lambda *_: ""
-    """Tells two states of what the page shows apart, at next to no cost."""
+    version: Callable[[ConsoleServices, Viewer, bool], str] = lambda *_: ""
+    """Tells two states of what the page shows apart, at next to no cost; of now if somebody asked for it."""
     frame: Callable[[Slots], list[Any]] = in_order
     """How the sections stand on the page."""
 
 
-def tasks_version(services: ConsoleServices, viewer: Viewer) -> str:
+def tasks_version(services: ConsoleServices, viewer: Viewer, _: bool) -> str:
     """Each commit, the day in which times are written, and each look while a task goes on."""
     look = int(viewer.now.timestamp() * 1000) // FAST_MS if services.busy() else ""
     return f"{services.revision()} {viewer.now.astimezone(viewer.zone()):%d} {look}"
 
 
-def statistics_version(services: ConsoleServices, viewer: Viewer) -> str:
+def statistics_version(services: ConsoleServices, viewer: Viewer, _: bool) -> str:
     """Each task end, and each minute, since a period may end now."""
     return f"{services.glance.ended()} {viewer.now:%d%H%M}"
 
 
-def books_version(services: ConsoleServices, viewer: Viewer) -> str:
-    """Each commit, but some seconds apart while tasks make many."""
-    return str(int(viewer.now.timestamp()) // 15) if services.busy() else f"at {services.revision()}"
+def books_version(services: ConsoleServices, viewer: Viewer, asked: bool) -> str:
+    """Each commit, but for who only looks some seconds apart while tasks make many."""
+    if services.busy() and not asked:
+        return str(int(viewer.now.timestamp()) // 15)
+    return f"at {services.revision()}"
 
 
-def settings_version(services: ConsoleServices, viewer: Viewer) -> str:
+def settings_version(services: ConsoleServices, viewer: Viewer, asked: bool) -> str:
     """As for the books, and what is known of the upstreams."""
-    return f"{books_version(services, viewer)} {sorted(services.upstreams_up().items())}"
+    return f"{books_version(services, viewer, asked)} {sorted(services.upstreams_up().items())}"
 
 
 TASKS = View(tasks.head, {"tasks": tasks.live}, FAST_MS, tasks_version)

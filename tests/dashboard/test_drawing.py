@@ -30,7 +30,7 @@ HERE = Address("/observation", {"from": "now-1h"})
 def page(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A page of sections that a test puts in."""
     sections: dict[str, Any] = {}
-    view = View(lambda *_: ["head"], sections, 1000, lambda services, _: str(services.state))
+    view = View(lambda *_: ["head"], sections, 1000, lambda services, *_: str(services.state))
     for module in (drawing, views):
         monkeypatch.setattr(module, "view_of", lambda *_: view)
     return sections
@@ -51,7 +51,7 @@ def test_a_section_that_fails_leaves_the_rest(page: dict[str, Any]) -> None:
 
     page.update(good=lambda *_: ["fine"], broken=broken, refused=refused)
     world = services()
-    moment = moment_of(world, VIEWER, HERE)
+    moment = moment_of(world, VIEWER, HERE, asked=True)
 
     def drawn(key: str) -> Any:
         found = section(world, VIEWER, moment, key)
@@ -72,7 +72,7 @@ def test_the_same_page_is_drawn_once_for_all_who_look(page: dict[str, Any]) -> N
     drawn: list[Viewer] = []
     page["tasks"] = lambda _, viewer, __: drawn.append(viewer) or ["row"]
     world = services()
-    moment = moment_of(world, VIEWER, HERE)
+    moment = moment_of(world, VIEWER, HERE, asked=True)
     for _ in range(3):
         section(world, VIEWER, moment, "tasks")
     assert len(drawn) == 1
@@ -80,8 +80,22 @@ def test_the_same_page_is_drawn_once_for_all_who_look(page: dict[str, Any]) -> N
     section(world, replace(VIEWER, access=replace(ADMIN, workspace_id="ws_1")), moment, "tasks")
     assert len(drawn) == 3
     world.state = 2
-    section(world, VIEWER, moment_of(world, VIEWER, HERE), "tasks")
+    section(world, VIEWER, moment_of(world, VIEWER, HERE, asked=True), "tasks")
     assert len(drawn) == 4
+
+
+def test_one_s_own_change_is_seen_at_once_while_tasks_run() -> None:
+    """The many commits of tasks are looked at some seconds apart; what somebody does and then asks for is of now."""
+    world, address = SimpleNamespace(busy=lambda: True, commits=1), Address("/billing")
+    world.revision = lambda: world.commits
+
+    def version(asked: bool) -> Any:
+        return moment_of(world, VIEWER, address, asked=asked)["version"]  # type: ignore[arg-type]
+
+    before = version(True), version(False)
+    world.commits = 2
+    assert version(True) != before[0]
+    assert version(False) == before[1]
 
 
 def test_nothing_is_sent_as_long_as_nothing_changed() -> None:
