@@ -77,6 +77,7 @@
   async function preview(form, file) {
     try {
       const told = await post("/console/do/preview", file.slice(0, 65536));
+      if (form.elements.file.files[0] !== file) return; // another one was chosen meanwhile
       form.dataset.delimiter = told.delimiter;
       form.rows = told.rows;
       form.elements.header.checked = told.header;
@@ -122,7 +123,10 @@
   }
 
   // ---- the check ------------------------------------------------------------------------------------
-  function forget(form) { $("[data-report]", form).hidden = true; } // it told of what was chosen before
+  function forget(form) { // the report tells of what was chosen before, and so does one that is still on its way
+    $("[data-report]", form).hidden = true;
+    return (form.about = {});
+  }
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-check]");
     if (button) check(button.form, button);
@@ -130,11 +134,14 @@
   async function check(form, button) {
     const file = chosen(form);
     if (file === undefined) return;
+    const about = forget(form);
     page.problem(form, "");
     button.disabled = true;
     button.textContent = "Checking…";
-    try { show(form, await post(button.dataset.check + "?" + asked(form, file), file)); }
-    catch (error) { page.problem(form, error.message); }
+    try {
+      const told = await post(button.dataset.check + "?" + asked(form, file), file);
+      if (form.about === about) show(form, told);
+    } catch (error) { if (form.about === about) page.problem(form, error.message); }
     button.disabled = false;
     button.textContent = "Check";
   }

@@ -36,10 +36,13 @@
     } catch (error) { page.problem(form, error.message); }
     finally { button.disabled = false; }
   }
+  const flashing = new WeakSet();
   function flash(button) { // says for a moment that it was done
+    if (flashing.has(button)) return;
+    flashing.add(button);
     const name = button.textContent;
     button.textContent = "Done";
-    setTimeout(() => { button.textContent = name; }, 1200);
+    setTimeout(() => { button.textContent = name; flashing.delete(button); }, 1200);
   }
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.action) { event.preventDefault(); act(event.target); }
@@ -53,9 +56,15 @@
     dialog.showModal();
   }
 
+  // A dialogue is left and opened anew for something else while an answer is on its way: that is not for it any more.
+  function taken(dialog) {
+    const mine = (dialog.taken = {});
+    return () => dialog.taken === mine;
+  }
+
   // ---- questions ------------------------------------------------------------------------------------
   function ask(button) {
-    const dialog = $("#ask"), yes = $("[data-yes]", dialog);
+    const dialog = $("#ask"), yes = $("[data-yes]", dialog), mine = taken(dialog);
     $("h2", dialog).textContent = button.dataset.ask;
     $("[data-text]", dialog).textContent = button.dataset.because || "";
     $("[data-no]", dialog).textContent = button.dataset.no || "Keep it";
@@ -68,16 +77,16 @@
       yes.disabled = true;
       try {
         const done = await send(does, {});
-        dialog.close();
+        if (mine()) dialog.close();
         if (done.href) page.go(done.href); else page.redraw();
-      } catch (error) { yes.disabled = false; page.problem(dialog, error.message); }
+      } catch (error) { if (mine()) { yes.disabled = false; page.problem(dialog, error.message); } }
     };
     dialog.showModal();
   }
 
   // ---- a line of a file -------------------------------------------------------------------------------
   async function read(button) {
-    const dialog = $("#line"), text = $("pre", dialog);
+    const dialog = $("#line"), text = $("pre", dialog), mine = taken(dialog);
     const title = $("h2", dialog);
     title.textContent = button.dataset.title || "Line " + Number(button.dataset.line).toLocaleString("en");
     page.problem(dialog, "");
@@ -85,10 +94,11 @@
     dialog.showModal();
     try {
       const answer = await fetch(button.dataset.reads), body = await answer.json().catch(() => ({}));
+      if (!mine()) return;
       if (!answer.ok) throw new Error(page.told(answer, body));
       text.textContent = body.text || "(an empty line)";
       if (body.where) title.textContent += ": " + body.where;
-    } catch (error) { text.textContent = ""; page.problem(dialog, error.message); }
+    } catch (error) { if (mine()) { text.textContent = ""; page.problem(dialog, error.message); } }
   }
 
   document.addEventListener("click", (event) => {

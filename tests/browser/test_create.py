@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.server import Server, request
@@ -21,7 +21,8 @@ def test_a_check_names_every_bad_line_and_keeps_nothing(
     """Before anything is submitted."""
     bad = tmp_path / "bad.jsonl"
     bad.write_bytes(request(1, "good") + b"{nope\n" + request(1, "twice"))
-    before = len(server.get("/v1/files")["data"])
+    uploads = "/v1/files?purpose=batch&limit=10000"
+    before = len(server.get(uploads)["data"])
     opened = dialogue(open_console().page, bad)
     opened.get_by_role("button", name="Check").click()
     report = opened.get_by_role("status", name="Result of the check")
@@ -29,7 +30,28 @@ def test_a_check_names_every_bad_line_and_keeps_nothing(
     expect(report.locator('[data-field="line"]')).to_have_text(["line 2", "line 3"])
     expect(report.locator("code").first).to_have_text("{nope")
     expect(report).to_be_in_viewport()
-    assert len(server.get("/v1/files")["data"]) == before
+    assert len(server.get(uploads)["data"]) == before
+
+
+def test_a_check_tells_of_what_is_chosen_alone(open_console: Open, tmp_path: Path) -> None:
+    """What comes when another file was chosen meanwhile is not shown beside that one."""
+    good, other = tmp_path / "good.jsonl", tmp_path / "other.jsonl"
+    good.write_bytes(request(1, "good"))
+    other.write_bytes(b"{nope\n")
+    page, held = open_console().page, list[Route]()
+    page.route("**/do/check*", lambda route: held.append(route))
+    opened = dialogue(page, good)
+    check, report = opened.locator("[data-check]"), opened.locator("[data-report]")
+    check.click()
+    opened.get_by_label("Data file").set_input_files(other)
+    expect(opened.locator("[data-chosen]")).to_contain_text("other.jsonl")
+    with page.expect_response("**/do/check*"):
+        held.pop().continue_()
+    expect(check).to_have_text("Check")
+    expect(report).to_be_hidden()
+    page.unroute("**/do/check*")
+    check.click()
+    expect(report).to_contain_text("1 fault")
 
 
 def test_a_good_file_is_estimated(open_console: Open, server: Server, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
 
+from scripts.scenes import settle
 from tests.browser.conftest import Open
+from tests.browser.watched import until
 from tests.server import Server, request
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
@@ -65,6 +67,23 @@ def test_a_refused_file_says_what_is_wrong_and_where(
     watched.page.keyboard.press("Escape")
     assert watched.page.locator("main img").count() == 0
     assert "owned" not in watched.page.title().removeprefix(EVIL)
+
+
+def test_a_line_that_comes_late_is_not_read_as_another(page: Page, server: Server) -> None:
+    """Who goes on to the next line before the first is there reads the next one."""
+    task = server.wait(server.submit_lines([b"{first\n", b"{second\n"]))["id"]
+    held: list[Route] = []
+    page.route("**/read/tasks/*/lines/1", lambda route: held.append(route))
+    page.goto(f"{server.url}/console/tasks/{task}")
+    page.get_by_role("button", name="Show line 1").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Show line 2").click()
+    shown = page.locator("#line pre")
+    expect(shown).to_have_text("{second")
+    with page.expect_response("**/read/tasks/*/lines/1"):
+        held.pop().continue_()
+    page.wait_for_timeout(300)  # nothing tells that it was passed over
+    expect(shown).to_have_text("{second")
 
 
 def test_cancelling_asks_first(page: Page, server: Server) -> None:
@@ -129,19 +148,20 @@ def test_a_search_is_one_step_back(open_console: Open, server: Server) -> None:
     before, search = history_length(page), page.get_by_label("Search")
     for part in ("quick", "silver", " "):
         search.press_sequentially(part)
-        page.wait_for_load_state("networkidle")
+        expect(page).to_have_url(re.compile(f"search={search.input_value().strip()}$"))
+        settle(page)
     expect(page).to_have_url(re.compile("search=quicksilver$"))
     expect(search).to_be_focused()
     assert history_length(page) == before + 1
     page.get_by_label("Workspace").select_option("default")
     expect(page).to_have_url(re.compile("workspace=default$"))
-    page.wait_for_load_state("networkidle")
+    settle(page)
     page.go_back()
     expect(page).to_have_url(re.compile("search=quicksilver$"))
     expect(page.get_by_label("Workspace")).to_have_value("")
     page.go_back()
     expect(search).to_have_value("")
-    page.wait_for_load_state("networkidle")
+    settle(page)
     assert "search" not in page.url
     assert history_length(page) == before + 2
 
@@ -161,7 +181,7 @@ def test_what_is_typed_while_an_answer_is_on_its_way_stays(open_console: Open, s
     page.route("**/_dash-update-component*", hold)
     search.press_sequentially("slow")
     expect(page).to_have_url(re.compile("search=slow$"))
-    page.wait_for_timeout(200)
+    until(page, lambda: bool(held))
     search.press_sequentially("ly", delay=100)
     held[0].continue_()
     search.press_sequentially(" typed", delay=100)

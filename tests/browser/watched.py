@@ -1,8 +1,32 @@
 """A page that notes what must not happen on it."""
 
-from playwright.sync_api import ConsoleMessage, Page, Request, Response
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import ConsoleMessage, Page, Request, Response, expect
 
 OURS = ("data:", "blob:", "about:")
+PATIENCE_SECONDS = 60
+
+
+def until(page: Page, true: Callable[[], bool]) -> None:
+    """Lets the page go on until something holds that it does not tell itself."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, "it never held"
+        page.wait_for_timeout(50)
+
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def stand_still(page: Page) -> None:
+    """As if nobody looked: the page asks for nothing by itself any more, and what it had begun to ask is drawn."""
+    page.evaluate(HIDE, True)
+    expect(page.locator("._dash-loading-callback")).to_have_count(0)
 
 
 class Watched:
