@@ -92,7 +92,9 @@ def choose(name: str, text: str) -> Act:
         file = Path(tempfile.mkdtemp()) / name
         file.write_text(text, "utf-8")
         dialogue(page).get_by_label("Data file").set_input_files(file)
-        page.wait_for_timeout(300)
+        expect(dialogue(page).locator("[data-chosen]")).to_contain_text(name)
+        if name.endswith(".csv"):
+            dialogue(page).locator("[data-preview] td").first.wait_for()
 
     return done
 
@@ -111,7 +113,7 @@ def hovered(title: str) -> Act:
     def done(page: Page) -> None:
         plot = page.get_by_role("region", name=title).first.locator(".plot")
         plot.scroll_into_view_if_needed()
-        page.wait_for_timeout(800)
+        plot.locator(".draglayer .nsewdrag").first.wait_for()
         box = plot.bounding_box()
         if box:
             page.mouse.move(box["x"] + 0.62 * box["width"], box["y"] + box["height"] / 2)
@@ -262,9 +264,8 @@ def _models_pages(has: Found) -> Iterator[Scene]:
 
 
 def _billing_pages() -> Iterator[Scene]:
-    drilled = in_turn(follow("Charges"), lambda page: page.wait_for_timeout(800))
     yield Scene("billing", "billing")
-    yield Scene("billing-drilled", "billing", drilled)
+    yield Scene("billing-drilled", "billing", follow("Charges"))
     yield Scene("billing-nothing", "billing?month=2020-01")
 
 

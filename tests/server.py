@@ -85,7 +85,11 @@ class Server:
         )
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()  # nobody else will: it would slow down all tests that follow
+            raise
 
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -102,7 +106,7 @@ class Server:
             self.wait_ready()
         return self
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         self.until(lambda: self.status("/readyz"), lambda status: status == 200, seconds)
 
     def stop(self) -> int:

@@ -4,10 +4,13 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
+from openai import ConflictError
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.behaviour import Behaviour
 from tests.browser.watched import Watched
 from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
@@ -44,8 +47,43 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def nothing_left(server: Server, upstream: Upstream) -> Iterator[None]:
+    """What a file's tests left running is over before those of the next one look at figures."""
+    yield
+    client = server.client()
+    going = {"status": "validating,in_progress,finalizing,cancelling"}
+    left = [batch.id for batch in client.batches.list(limit=100, extra_query=going)]
+    for task_id in left:
+        with suppress(ConflictError):  # it has just ended
+            client.batches.cancel(task_id)
+    upstream.stop()  # lets go what hangs there
+    upstream.start()
+    for task_id in left:
+        server.wait(task_id)
+
+
+@pytest.fixture(scope="module")
+def alone(server: Server) -> str:
+    """A workspace with a success and a failure, in which no other test's task ends while its figures are compared."""
+    workspace = post(server, "/v1/workspaces", {"name": "Alone"})["id"]
+    key = post(server, f"/v1/workspaces/{workspace}/keys", {"name": "alone"})["secret"]
+    server.wait(server.submit(["each page", "bad @status=400"], key))
+    return workspace
+
+
+@contextmanager
+def held(upstream: Upstream, prompt: str) -> Iterator[None]:
+    """A request is pushed back until the test goes on, however long that takes."""
+    upstream.rule = lambda seen: Behaviour(status=429, retry_after="1") if seen.prompt == prompt else None
+    try:
+        yield
+    finally:
+        upstream.rule = None
+
+
 @pytest.fixture
-def open_console(chromium: Browser, server: Server) -> Iterator[Open]:
+def open_console(chromium: Browser, server: Server, nothing_left: None) -> Iterator[Open]:
     """Opens a browser of one's own, signed in with a key; at the end nothing may have gone wrong in it."""
     opened: list[Watched] = []
 

@@ -8,9 +8,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from scripts.scenes import Scene, blank_scenes, found, open_scene, scenes
-from tests.browser.conftest import PATIENCE_MS, Open
+from tests.browser.conftest import PATIENCE_MS, Open, held
 from tests.browser.watched import Watched
 from tests.server import ADMIN_KEY, Server
+from tests.upstream import Upstream
 
 LOOKS = (("light", 1280), ("dark", 390))
 GROUPS = {"tasks": 3, "task-": 5, "create": 4, "observation": 3, "monitor": 4, "billing": 3, "": 8}
@@ -22,7 +23,8 @@ def every(server: Server) -> Iterator[list[Scene]]:
     """All that a service can show: a task runs, one ended in part, one was refused, one was cancelled."""
     server.wait(server.submit(["hello", *["bad @status=400"] * 3], metadata={"ds_name": "For the eyes"}))
     server.wait(server.submit_lines([b"{nope\n"]))
-    stopped, running = (server.submit(["quick", *["slow @latency=25"] * n]) for n in (1, 300))
+    # More than are asked at once, so that neither comes to an end of its own while it is looked at.
+    stopped, running = (server.submit(["quick", *["slow @latency=25"] * n]) for n in (30, 3000))
     for task in (stopped, running):
         server.until(lambda task=task: server.get(f"/v1/batches/{task}")["request_counts"]["completed"], bool)
     server.client().batches.cancel(stopped)
@@ -108,9 +110,16 @@ def test_the_dialogue_works_by_keyboard(open_console: Open) -> None:
     expect(button).to_be_focused()
 
 
-def test_a_task_is_cancelled_by_keyboard(open_console: Open, server: Server) -> None:
+@pytest.fixture
+def by_keyboard(server: Server, upstream: Upstream) -> Iterator[str]:
+    """A task that runs until it is cancelled."""
+    with held(upstream, "by keyboard"):
+        yield server.submit(["by keyboard"], metadata={"ds_name": "By keyboard"})
+
+
+def test_a_task_is_cancelled_by_keyboard(open_console: Open, server: Server, by_keyboard: str) -> None:
     """From the skip link to the row, the question stands on its mild answer, and the focus survives the live list."""
-    task = server.submit(["@latency=20"], metadata={"ds_name": "By keyboard"})
+    task = by_keyboard
     page = open_console().page
     row = page.locator(f'tr[data-id="{task}"]')
     expect(row.locator(".pill")).to_have_text("Executing")
@@ -171,8 +180,9 @@ def test_less_motion_is_respected(chromium: Browser, server: Server, wish: str, 
           const block = document.createElement("div");
           block.className = "skeleton";
           document.body.append(block);
-          const style = element => getComputedStyle(element);
-          return [style(block).animationName !== "none", style(document.querySelector("#page")).transitionDuration !== "0s",
+          const style = element => getComputedStyle(element), page = document.querySelector("#page");
+          page.ariaBusy = "true";
+          return [style(block).animationName !== "none", style(page).transitionDuration !== "0s",
                   style(document.documentElement).scrollBehavior === "smooth"];
         }"""
     )

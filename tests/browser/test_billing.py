@@ -3,46 +3,56 @@
 import json
 import re
 import urllib.request
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, post
 from tests.server import ADMIN_KEY, Server
 
 
-def patch_default(server: Server, **changes: object) -> None:
-    """Sets fields of the default workspace."""
-    request = urllib.request.Request(
-        f"{server.url}/v1/workspaces/default",
-        json.dumps(changes).encode(),
-        {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"},
-        method="PATCH",
-    )
-    urllib.request.urlopen(request, timeout=10).close()
+@dataclass(frozen=True)
+class Billed:
+    """A workspace in which no other test's task ends while its figures are compared, and the month of its charges."""
+
+    workspace: str
+    period: str
+
+    @property
+    def asked(self) -> str:
+        return f"period={self.period}&workspace_id={self.workspace}"
+
+    @property
+    def page(self) -> str:
+        return f"billing?month={self.period}&workspace={self.workspace}"
 
 
 @pytest.fixture(scope="module")
-def period(server: Server) -> str:
-    """The month in which a task was charged."""
-    server.wait(server.submit([f"{n} @in=900000 @out=1000" for n in range(3)]))
-    return f"{datetime.now(UTC):%Y-%m}"
+def billed(server: Server) -> Billed:
+    """Two keys of it were charged."""
+    workspace = post(server, "/v1/workspaces", {"name": "Billed"})["id"]
+    for name in ("one", "two"):
+        key = post(server, f"/v1/workspaces/{workspace}/keys", {"name": name})["secret"]
+        server.wait(server.submit([f"{n} @in=900000 @out=1000" for n in range(3)], key))
+    charges = server.get(f"/v1/billing/charges?workspace_id={workspace}")["data"]
+    return Billed(workspace, charges[0]["period"])
 
 
-def test_the_statement_is_the_api_s(open_console: Open, server: Server, period: str) -> None:
+def test_the_statement_is_the_api_s(open_console: Open, server: Server, billed: Billed) -> None:
     """Its exact amount, rounding and payable stand on the page, and that it is a draft."""
-    (one,) = server.get(f"/v1/billing/statements?period={period}&workspace_id=default")["data"]
-    page = open_console().visit("billing")
-    row = page.locator('[data-id="statement default USD"]')
+    (one,) = server.get(f"/v1/billing/statements?{billed.asked}")["data"]
+    page = open_console().visit(f"billing?month={billed.period}")
+    row = page.locator(f'[data-id="statement {billed.workspace} USD"]')
     expect(row).to_contain_text("Draft")
     for field in ("exact_amount", "rounding", "payable"):
         assert row.locator(f'[data-field="{field}"]').get_attribute("data-value") == one[field]
 
 
-def test_a_statement_is_followed_to_its_charges(open_console: Open, server: Server, period: str) -> None:
+def test_a_statement_is_followed_to_its_charges(open_console: Open, server: Server, billed: Billed) -> None:
     """The line, the entries that it sums and their sum have the same figures; each entry leads to its task."""
-    page = open_console().visit(f"billing?month={period}&workspace=default")
+    page = open_console().visit(billed.page)
     lines = page.get_by_role("region", name="Lines of the draft")
     line = lines.locator("tr[data-id]").first
     figures = {
@@ -56,7 +66,7 @@ def test_a_statement_is_followed_to_its_charges(open_console: Open, server: Serv
     for name, value in figures.items():
         expect(total.locator(f'[data-field="{name}"]')).to_have_attribute("data-value", str(value))
     charge_ids = ledger.locator('[data-id^="chg_"]').evaluate_all("rows => rows.map(row => row.dataset.id)")
-    over_http = server.get(f"/v1/billing/charges?period={period}&workspace_id=default&limit=1000")["data"]
+    over_http = server.get(f"/v1/billing/charges?{billed.asked}&limit=1000")["data"]
     listed = {row["charge_id"]: row for row in over_http}
     assert sum(listed[one]["quantity"] for one in charge_ids) == int(str(figures["quantity"]))
     ledger.locator("a").filter(has_text="batch_").first.click()
@@ -91,10 +101,11 @@ def follow_to_the_result(page: Page, server: Server) -> None:
     dialog.get_by_role("button", name="Close").click()
 
 
-def test_spend_by_key_adds_up(open_console: Open, server: Server, period: str) -> None:
+def test_spend_by_key_adds_up(open_console: Open, server: Server, billed: Billed) -> None:
     """The keys' amounts are the API's; list price, charged and saved stand beside each other as picture and table."""
-    rows = server.get(f"/v1/billing/summary?period={period}&group_by=workspace,api_key")["data"]
-    page = open_console().visit(f"billing?month={period}")
+    rows = server.get(f"/v1/billing/summary?{billed.asked}&group_by=workspace,api_key")["data"]
+    assert len(rows) == 2
+    page = open_console().visit(billed.page)
     shown = page.get_by_role("region", name="By API key").locator("tr[data-id]")
     expect(shown).to_have_count(len(rows))
     amounts = shown.locator('[data-field="amount"]').evaluate_all("cells => cells.map(c => c.dataset.value)")
@@ -106,15 +117,15 @@ def test_spend_by_key_adds_up(open_console: Open, server: Server, period: str) -
     expect(head).to_have_text(["Day", "Real-time price", "Charged", "Saved"])
 
 
-def test_the_statement_can_be_printed(open_console: Open, server: Server, period: str) -> None:
+def test_the_statement_can_be_printed(open_console: Open, server: Server, billed: Billed) -> None:
     """As a page of its own, the same as over HTTP."""
-    page = open_console().visit(f"billing?month={period}&workspace=default")
+    page = open_console().visit(billed.page)
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Print statement").click()
     paper = opened.value
     expect(paper.get_by_role("heading")).to_have_text("Statement draft")
     assert paper.locator("script, link, img").count() == 0
-    path = f"/v1/billing/statements?period={period}&workspace_id=default&format=html"
+    path = f"/v1/billing/statements?{billed.asked}&format=html"
     assert server.get(path).count("<section>") == paper.locator("section").count() == 1
     paper.emulate_media(media="print")
     paper.set_viewport_size({"width": 703, "height": 900})  # A4 between its margins
@@ -122,9 +133,9 @@ def test_the_statement_can_be_printed(open_console: Open, server: Server, period
     paper.close()
 
 
-def test_every_export_can_be_downloaded(open_console: Open, period: str) -> None:
+def test_every_export_can_be_downloaded(open_console: Open, billed: Billed) -> None:
     """Each link of the panel gives a file of the shown month."""
-    page = open_console().visit(f"billing?month={period}")
+    page = open_console().visit(f"billing?month={billed.period}")
     links = page.get_by_role("region", name="Exports").get_by_role("link")
     expect(links.first).to_be_visible()
     hrefs = links.evaluate_all("links => links.map(link => link.href)")
@@ -134,21 +145,30 @@ def test_every_export_can_be_downloaded(open_console: Open, period: str) -> None
         assert (answer.status, bool(answer.headers["x-nightrate-sha256"])) == (200, True), href
 
 
-def test_a_budget_that_is_nearly_used_gives_notice(open_console: Open, server: Server, period: str) -> None:
+def test_a_budget_that_is_nearly_used_gives_notice(
+    open_console: Open, server: Server, billed: Billed
+) -> None:
     """From 80 % on the page says so; without a budget it says nothing."""
     watched = open_console()
-    charged = float(
-        server.get(f"/v1/billing/summary?period={period}&group_by=workspace")["data"][0]["amount"]
-    )
-    patch_default(server, budget=f"{charged * 1.1:.6f}")
-    try:
-        page = watched.visit("billing")
-        expect(page.locator(".banner[role=note]")).to_contain_text("budget")
-    finally:
-        patch_default(server, budget=None)
-    page = watched.visit("billing")
+    (total,) = server.get(f"/v1/billing/summary?{billed.asked}")["totals"]
+    patch(server, billed.workspace, budget=f"{float(total['amount']) * 1.1:.6f}")
+    page = watched.visit(billed.page)
+    expect(page.locator(".banner[role=note]")).to_contain_text("budget")
+    patch(server, billed.workspace, budget=None)
+    page = watched.visit(billed.page)
     expect(page.get_by_role("region", name="Ledger")).to_be_visible()
     expect(page.locator(".banner[role=note]")).to_have_count(0)
+
+
+def patch(server: Server, workspace: str, **changes: object) -> None:
+    """Sets fields of a workspace."""
+    request = urllib.request.Request(
+        f"{server.url}/v1/workspaces/{workspace}",
+        json.dumps(changes).encode(),
+        {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"},
+        method="PATCH",
+    )
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def test_a_month_that_is_none_is_said_once(open_console: Open, server: Server) -> None:

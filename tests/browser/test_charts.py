@@ -1,14 +1,16 @@
 """Charts and figures over time: zoom, trends, and money that can be read."""
 
 import re
-import time
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
 from dashboard.charts import SKETCHES
+from scripts.scenes import settle
 from tests.browser.conftest import Open
+from tests.browser.watched import stand_still
 from tests.server import Server
 
 
@@ -21,10 +23,12 @@ def ended(server: Server) -> str:
 def test_dragging_over_a_chart_makes_that_the_period(open_console: Open, ended: str) -> None:
     """The link follows, all charts and cards with it; Back returns to the whole."""
     page = open_console().visit("monitor/m?from=now-6h&precision=minute")
+    settle(page)
     plot = page.locator(".js-plotly-plot").first
     expect(plot).to_be_visible()
     expect(plot).to_have_attribute("data-follows", "yes")
     area = plot.locator(".draglayer .nsewdrag").first
+    stand_still(page)
     while (box := area.bounding_box()) is None:  # it has none while the chart is drawn again
         page.wait_for_timeout(50)
     y = box["y"] + box["height"] / 2
@@ -61,9 +65,13 @@ def test_money_axes_have_no_prefixes(open_console: Open, ended: str) -> None:
     assert heights[0] == 1
 
 
-def test_hover_tells_exact_values(open_console: Open, server: Server, ended: str) -> None:
+def test_hover_tells_exact_values(open_console: Open, server: Server, alone: str) -> None:
     """Of every series at that moment; percentiles have bands between them, and no chart is wider than its panel."""
-    page = open_console().visit("monitor/m?from=now-1h")
+    now = datetime.now(
+        UTC
+    )  # a period of fixed ends, so that what is pointed at does not move on with the time
+    span = f"from={now - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}&to={now:%Y-%m-%dT%H:%M:%S}"
+    page = open_console().visit(f"monitor/m?{span}&zone=UTC&precision=minute&workspace={alone}")
     panel = page.get_by_role("region", name="Calls", exact=True)
     bar = panel.locator(".trace.bars").first.locator("path").last
     bar.scroll_into_view_if_needed()
@@ -72,8 +80,8 @@ def test_hover_tells_exact_values(open_console: Open, server: Server, ended: str
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     told = panel.locator(".hoverlayer")
     expect(told).to_contain_text(re.compile(r"\d{1,2} \w{3} \d{4}, \d\d:\d\d.*succeeded : \d+.*failed : \d+"))
-    start = int(time.time()) - 3600
-    points = server.get(f"/v1/statistics/m/trend?start={start}&interval=minute")["data"]
+    asked = f"start={now.timestamp() - 3600:.0f}&interval=minute&workspace_id={alone}"
+    points = server.get(f"/v1/statistics/m/trend?{asked}")["data"]
     (shown,) = re.findall(r"succeeded : ([\d,]+?)failed", told.text_content() or "")
     assert int(shown.replace(",", "")) in {point["succeeded"] for point in points}
     duration = page.get_by_role("region", name="Call duration", exact=True)

@@ -6,23 +6,15 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, post
+from tests.browser.conftest import Open, held
 from tests.server import Server
+from tests.upstream import Upstream
 
 
 @pytest.fixture(scope="module")
 def ended(server: Server) -> str:
     """A task with a success and a failure."""
     return str(server.wait(server.submit(["each page", "bad @status=400"]))["id"])
-
-
-@pytest.fixture(scope="module")
-def alone(server: Server) -> str:
-    """A workspace with such a task, in which no other test's task ends while its figures are compared."""
-    workspace = post(server, "/v1/workspaces", {"name": "Alone"})["id"]
-    key = post(server, f"/v1/workspaces/{workspace}/keys", {"name": "alone"})["secret"]
-    server.wait(server.submit(["each page", "bad @status=400"], key))
-    return workspace
 
 
 def test_monitor_s_figures_are_the_api_s(open_console: Open, server: Server, alone: str) -> None:
@@ -42,9 +34,9 @@ def test_monitor_s_figures_are_the_api_s(open_console: Open, server: Server, alo
 
 def test_billing_s_figures_are_the_api_s(open_console: Open, server: Server, alone: str) -> None:
     """Charged, list price, saved and tokens of the month."""
-    month = server.get("/v1/billing/periods")["data"][0]["period"]
+    month = server.get(f"/v1/billing/charges?workspace_id={alone}")["data"][0]["period"]
     (total,) = server.get(f"/v1/billing/summary?period={month}&workspace_id={alone}")["totals"]
-    page = open_console().visit(f"billing?workspace={alone}")
+    page = open_console().visit(f"billing?month={month}&workspace={alone}")
     for metric in ("amount", "list_amount", "discount_amount"):
         shown = page.locator(f'.cards [data-metric="{metric}"]').get_attribute("data-value")
         assert shown == total[metric], metric
@@ -78,12 +70,15 @@ def test_a_page_follows_what_happens(open_console: Open, server: Server, ended: 
     assert page.evaluate("window.still_here")
 
 
-def test_the_page_of_a_task_follows_it_to_its_end(open_console: Open, server: Server) -> None:
+def test_the_page_of_a_task_follows_it_to_its_end(
+    open_console: Open, server: Server, upstream: Upstream
+) -> None:
     """Status and bill come by themselves."""
-    console = open_console()
-    task = server.submit(["quick", "@latency=8"])
-    page = console.visit(f"tasks/{task}")
-    expect(page.get_by_role("region", name="Bill")).to_have_count(0)
+    with held(upstream, "to its end"):
+        task = server.submit(["quick", "to its end"])
+        page = open_console().visit(f"tasks/{task}")
+        expect(page.locator(f'[data-id="{task}"]')).to_have_attribute("data-status", "in_progress")
+        expect(page.get_by_role("region", name="Bill")).to_have_count(0)
     expect(page.get_by_role("region", name="Bill")).to_be_visible()
     expect(page.locator(f'[data-id="{task}"]')).to_have_attribute("data-status", "completed")
 

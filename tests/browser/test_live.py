@@ -1,12 +1,14 @@
 """What a page does by itself: it follows what happens, and costs next to nothing while nothing does."""
 
-from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import Error, Page, Response, Route, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, held
+from tests.browser.watched import HIDE, stand_still, until
 from tests.server import Server
+from tests.upstream import Upstream
 
 MOST_BYTES = 100_000
 SHORT_BYTES = 60
@@ -19,19 +21,11 @@ def answers(page: Page) -> list[bytes]:
 
     def note(answer: Response) -> None:
         if "_dash-update-component" in answer.url and answer.status == 200:
-            got.append(answer.body())
+            with suppress(Error):  # the page was left before it was read
+                got.append(answer.body())
 
     page.on("response", note)
     return got
-
-
-def until(page: Page, true: Callable[[], bool]) -> None:
-    """Lets the page go on until something holds."""
-    for _ in range(200):
-        if true():
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("it never held")
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +34,14 @@ def ended(server: Server) -> str:
     return str(server.wait(server.submit([f"live {n}" for n in range(3)]))["id"])
 
 
-def test_a_list_follows_a_task_to_its_end(open_console: Open, server: Server) -> None:
+def test_a_list_follows_a_task_to_its_end(open_console: Open, server: Server, upstream: Upstream) -> None:
     """Appears, goes on and ends without a reload."""
     page = open_console().page
     page.evaluate("window.still_here = true")
-    task_id = server.submit(["quick", "@latency=1.5"], metadata={"ds_name": "Followed"})
-    row = page.locator(f'tr[data-id="{task_id}"]')
-    expect(row.locator(".pill")).to_have_text("Executing")
+    with held(upstream, "followed"):
+        task_id = server.submit(["quick", "followed"], metadata={"ds_name": "Followed"})
+        row = page.locator(f'tr[data-id="{task_id}"]')
+        expect(row.locator(".pill")).to_have_text("Executing")
     expect(row.locator(".pill")).to_have_text("Completed")
     expect(row.locator('[data-field="request_counts"]')).to_contain_text("2 / 2")
     assert page.evaluate("window.still_here")
@@ -77,13 +72,12 @@ def test_a_hidden_tab_asks_for_nothing(open_console: Open, ended: str) -> None:
     """Neither one that was left nor one that was opened behind; it looks at once when it is seen again."""
     page = open_console().page
     page.wait_for_load_state("networkidle")
-    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }"
-    page.evaluate(hide, True)
+    stand_still(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(3_000)
     assert asked == []
-    page.evaluate(hide, False)
+    page.evaluate(HIDE, False)
     until(page, lambda: bool(asked))
 
 

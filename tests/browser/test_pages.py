@@ -114,10 +114,10 @@ def test_a_wrong_key_is_told_so(open_console: Open, server: Server) -> None:
     expect(page.locator("h1")).to_have_text("Billing")
 
 
-def test_figures_are_those_of_the_api(open_console: Open, server: Server, ended: str) -> None:
+def test_figures_are_those_of_the_api(open_console: Open, server: Server, alone: str) -> None:
     """Cards and cells carry the API's exact values; Monitor is one click away."""
-    answer = server.get("/v1/statistics?workspace_id=default")
-    page = open_console().visit("observation?workspace=default")
+    answer = server.get(f"/v1/statistics?workspace_id={alone}")
+    page = open_console().visit(f"observation?workspace={alone}")
     for metric in ("calls", "failed", "total_tokens", "avg_duration_ms"):
         card = page.locator(f'[data-metric="{metric}"]')
         assert float(card.get_attribute("data-value") or "") == pytest.approx(answer["totals"][metric]), (

@@ -11,14 +11,14 @@ from tests.upstream import Upstream
 
 def test_a_running_task_tells_its_pace(open_console: Open, server: Server) -> None:
     """Processed of total with a bar, requests a second, and when it ends if that goes on; its page the same."""
-    task = server.submit([f"number {n} @latency=0.5" for n in range(1, 1501)])
+    task = server.submit([f"number {n} @latency=0.5" for n in range(1, 5001)])
     page = open_console().page
     row = page.locator(f'tr[data-id="{task}"]')
     cell = row.locator('[data-field="request_counts"]')
-    expect(cell).to_contain_text(re.compile(r"\d+ / 1,500"))
+    expect(cell).to_contain_text(re.compile(r"\d+ / 5,000"))
     expect(cell).to_contain_text(re.compile(r"[\d.]+/s · ends about \d\d:\d\d"))
     bar = cell.get_by_role("progressbar")
-    assert 0 < int(bar.get_attribute("aria-valuenow") or "") < 1500
+    assert 0 < int(bar.get_attribute("aria-valuenow") or "") < 5000
     before = int(row.get_attribute("data-completed") or "")
     expect(row).not_to_have_attribute("data-completed", str(before))
     row.locator(".name a").click()

@@ -136,6 +136,7 @@ def test_a_kill_while_cancelling(tmp_path: Path, upstream: Upstream, point: str)
         lambda: server.get(f"/v1/batches/{task_id}"),
         lambda b: b["request_counts"]["completed"] >= CONCURRENCY,
     )
+    upstream.latency = 1  # so that not all is done before it can be cancelled
     assert server.client().batches.cancel(task_id).status == "cancelling"
     assert server.process is not None
     assert server.process.wait(60) == -9
@@ -149,7 +150,7 @@ def test_a_kill_while_cancelling(tmp_path: Path, upstream: Upstream, point: str)
 @pytest.mark.parametrize("point", WHILE_EXPIRING)
 def test_a_kill_while_expiring(tmp_path: Path, upstream: Upstream, point: str) -> None:
     """A window that is over stays over, wherever the ending is interrupted."""
-    upstream.latency = 0.05
+    upstream.latency = 0.2
     server = killed_server(tmp_path, upstream).start()
     task_id = server.submit([f"hello {n}" for n in range(1000)])
     server.until(

@@ -210,7 +210,7 @@ def test_a_stop_under_load(tmp_path: Path, upstream: Upstream) -> None:
     server = Server(tmp_path, upstream.url, concurrency=64).start()
     task_id = server.submit([f"hello {n}" for n in range(1000)])
     progressed(server, task_id, 64)
-    assert upstream.in_flight > 0
+    server.until(lambda: upstream.in_flight, bool)
     assert server.stop() == 0
     server.start()
     batch = server.wait(task_id)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from executor.wire.sockets import Sockets
 from tests.executor.asking import answer_of, http_upstream
 
 T = TypeVar("T")
@@ -19,8 +20,8 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 class Peer:
     """Answers every request with the next of the given pieces of bytes; None closes the connection."""
 
-    def __init__(self, *answers: tuple[bytes | None, ...]) -> None:
-        self.answers = list(answers)
+    def __init__(self, *answers: tuple[bytes | None, ...], pause: float = 0.005) -> None:
+        self.answers, self.pause = list(answers), pause
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
         self.connections = 0
@@ -44,9 +45,16 @@ class Peer:
                         return
                     writer.write(piece)
                     await writer.drain()
-                    await asyncio.sleep(0.005)  # each piece its own read
+                    await asyncio.sleep(self.pause)  # each piece its own read
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+
+
+async def given_back(sockets: Sockets, number: int) -> int:
+    """How many sockets are free, once so many are: connections close when the loop comes to it."""
+    while sockets.free < number:
+        await asyncio.sleep(0.01)
+    return sockets.free
 
 
 @asynccontextmanager
@@ -67,7 +75,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
             return runner.run(work())
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(in_loop).result(20)
+        return thread.submit(in_loop).result(120)
 
 
 def asked(

@@ -12,7 +12,7 @@ import pytest
 from executor.upstream import Answer, NoAnswer
 from executor.wire.sockets import Sockets
 from tests.executor.asking import answer_of, http_upstream
-from tests.executor.peer import BODY, Peer, run, serving
+from tests.executor.peer import BODY, Peer, given_back, run, serving
 
 
 class Resolver:
@@ -60,8 +60,7 @@ def test_a_name_that_is_never_found_delays_no_other(resolver: Resolver) -> None:
             late = await asyncio.gather(*waiting)
             for upstream in upstreams:
                 upstream.close()
-            await asyncio.sleep(0.05)
-            return quick, late, sockets.free
+            return quick, late, await given_back(sockets, 99)
 
     quick, late, left = run(work)
     assert quick == [Answer(200, b"{}"), Answer(200, b"{}"), False]
@@ -106,7 +105,6 @@ def test_an_address_that_is_dead_or_silent_leaves_the_next_its_time(resolver: Re
                 found = [await answer_of(upstream, BODY)]
                 probed = await upstream.probe(1)  # what served is tried first now
                 upstream.close()
-                await asyncio.sleep(0.05)
-                return found, probed, sockets.free
+                return found, probed, await given_back(sockets, 9)
 
     assert run(work) == ([Answer(200, b"{}")], 200, 9)

@@ -180,7 +180,7 @@ def test_an_outage_is_told_while_requests_hang_in_it(tmp_path: Path, upstream: U
         rig.until(lambda: waiting(rig, task_id), lambda w: w == ("outage", upstream.url))
         time.sleep(0.5)
         assert waiting(rig, task_id) == ("outage", upstream.url)
-        assert upstream.in_flight == 4
+        rig.until(lambda: upstream.in_flight, lambda hanging: hanging == 4)
         rig.cancel(task_id)
 
 

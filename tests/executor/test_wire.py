@@ -16,7 +16,8 @@ from executor.wire.exchange import Exchange
 from executor.wire.origin import head_of, origin_of, without_user_info
 from executor.wire.sockets import Sockets
 from tests.executor.asking import answer_of, http_upstream
-from tests.executor.peer import BODY, OK, Peer, asked, run, serving
+from tests.executor.peer import BODY, OK, Peer, asked, given_back, run, serving
+from tests.ports import reserved_port
 
 
 @pytest.mark.parametrize(
@@ -112,8 +113,7 @@ def test_an_answer_may_come_before_the_request_is_read() -> None:
         answer = await answer_of(upstream, {"model": "m" * 20_000_000})
         upstream.close()
         server.close()
-        await asyncio.sleep(0.05)
-        return answer, sockets.free
+        return answer, await given_back(sockets, 9)
 
     assert run(work) == (Answer(413, b"{}"), 9)
 
@@ -121,9 +121,9 @@ def test_an_answer_may_come_before_the_request_is_read() -> None:
 def test_no_answer_in_time_is_a_timeout() -> None:
     """From the request's start to the last byte; the connection goes with it."""
     [answer, after], peer = asked(
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",), times=2, timeout_seconds=0.1
-    )
-    assert answer == NoAnswer("timeout", "No complete answer within 0.1 s.")
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",), times=2, timeout_seconds=1
+    )  # within which the good one has to come, on a busy machine too
+    assert answer == NoAnswer("timeout", "No complete answer within 1 s.")
     assert (after.status, peer.connections) == (200, 2)
 
 
@@ -131,9 +131,7 @@ def test_nobody_listens() -> None:
     """A refused connection is told at once."""
 
     async def work() -> Answer | NoAnswer:
-        async with serving(Peer()) as peer:
-            url = peer.url
-        return await answer_of(http_upstream(url), BODY)
+        return await answer_of(http_upstream(f"http://127.0.0.1:{reserved_port()}/v1"), BODY)
 
     answer = run(work)
     assert isinstance(answer, NoAnswer)
@@ -154,8 +152,7 @@ def test_a_host_that_does_not_exist_and_one_that_never_shakes_hands() -> None:
             found.append(await answer_of(upstream, BODY))
             upstream.close()
         silent.close()
-        await asyncio.sleep(0.1)
-        return found, sockets.free
+        return found, await given_back(sockets, 9)
 
     (unknown, unshaken), left = run(work)
     assert isinstance(unknown, NoAnswer)
@@ -207,13 +204,15 @@ def test_requests_wait_for_sockets_without_blame() -> None:
 
     async def work() -> tuple[list[Any], int, int]:
         sockets = Sockets(3)
-        async with serving(Peer(*[(b"HTTP/1.1 200 OK\r\n", b"content-length: 2\r\n\r\n{}")] * 40)) as peer:
-            upstream = http_upstream(peer.url, sockets=sockets, connect_timeout_seconds=0.05)
+        answer = (b"HTTP/1.1 200 OK\r\n", b"content-length: 2\r\n\r\n{}")
+        async with serving(
+            Peer(*[answer] * 40, pause=0.05)
+        ) as peer:  # they wait longer than a connection may take
+            upstream = http_upstream(peer.url, sockets=sockets, connect_timeout_seconds=0.5)
             found = await asyncio.gather(*(answer_of(upstream, BODY) for _ in range(40)))
             upstream.close()
             refused = await answer_of(http_upstream("http://127.0.0.1:1/v1", sockets=sockets), BODY)
-            await asyncio.sleep(0.05)
-            return [*found, refused], peer.connections, sockets.free
+            return [*found, refused], peer.connections, await given_back(sockets, 3)
 
     found, connections, left = run(work)
     assert {answer.status for answer in found[:-1]} == {200}

@@ -14,6 +14,7 @@ from tests.upstream import Upstream
 
 LIMITED = "answers 429"
 STEADY = "m"
+ENDPOINT = "/v1/chat/completions"
 MODEL = """
 [[models]]
 name = "{name}"
@@ -72,10 +73,20 @@ class World:
 
     def submit(self, requests: int, steady_requests: int) -> None:
         """Tasks whose requests take 50 to 450 ms, and waits until all are in the middle."""
+        asked = {each.model: [_line(n, each.model) for n in range(requests)] for each in self.victims}
+        asked[STEADY] = [_line(n, STEADY) for n in range(steady_requests)]
+        client = self.server.client()
+        files = {  # all before any begins, so that none is over before the last one is in its middle
+            model: client.files.create(file=("in.jsonl", b"".join(lines)), purpose="batch").id
+            for model, lines in asked.items()
+        }
+        tasks = {
+            model: client.batches.create(input_file_id=file, endpoint=ENDPOINT, completion_window="24h").id
+            for model, file in files.items()
+        }
         for each in self.victims:
-            lines = [_line(n, each.model) for n in range(requests)]
-            each.task_id = self.server.submit_lines(lines)
-        self.steady_id = self.server.submit_lines([_line(n, STEADY) for n in range(steady_requests)])
+            each.task_id = tasks[each.model]
+        self.steady_id = tasks[STEADY]
         for each in self.victims:
             self.server.until(lambda each=each: self.completed(each.task_id), lambda done: done >= 48)
 

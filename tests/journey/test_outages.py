@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.journey.outage_world import LIMITED, STEADY, World
 from tests.journey.test_bad_upstream import lines_of
 
-REQUESTS = 200
+REQUESTS = 400
 LASTS_SECONDS = 3
 
 

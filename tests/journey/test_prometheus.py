@@ -1,5 +1,4 @@
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import reserved_port
 from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
 
@@ -32,9 +32,7 @@ def ask(url: str, query: str) -> list[tuple[dict[str, str], float]]:
 @contextmanager
 def prometheus(folder: Path, service: Server) -> Iterator[str]:
     """A real Prometheus that scrapes the service; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{reserved_port()}"
     (folder / "key").write_text(ADMIN_KEY)
     (folder / "prometheus.yml").write_text(CONFIG.format(key=folder / "key", port=service.port))
     with (folder / "prometheus.log").open("wb") as log:

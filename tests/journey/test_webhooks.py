@@ -193,7 +193,7 @@ def test_only_where_the_operator_allows(upstream: Upstream, receiver: Receiver, 
 def test_after_a_while_it_is_given_up(upstream: Upstream, receiver: Receiver, tmp_path: Path) -> None:
     """A receiver that never takes it is asked for `give_up_after_seconds` and no longer."""
     receiver.answer = lambda path, before: 503
-    with Server(tmp_path, upstream.url, more=QUICK + "give_up_after_seconds = 1") as server:
+    with Server(tmp_path, upstream.url, more=QUICK + "give_up_after_seconds = 3") as server:
         server.submit(["a"], **callback(f"{receiver.url}/never"))
         first = receiver.wait("/never")[0]
         server.until(lambda: server.log.read_text(), lambda log: "given up" in log)

@@ -22,7 +22,6 @@ from tests.nightrate.served import served
 from tests.upstream import Upstream
 
 LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"}
-MONTH = datetime.now(UTC).strftime("%Y-%m")
 
 
 @dataclass
@@ -31,6 +30,8 @@ class House:
 
     url: str
     services: Services
+    month: str = ""
+    """Of what was charged first."""
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         headers = {"authorization": f"Bearer {self.services.admin.secret}"}
@@ -86,20 +87,26 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         app, services = build(load(settings_file(folder, model), {}), {})
         with served(app) as url:
             made = House(url, services)
-            made.done()
+            task = made.done()
+            (charge, *_) = made.call("GET", f"/v1/billing/charges?task_id={task['id']}").json()["data"]
+            made.month = charge["period"]
             yield made
+
+
+def running_month() -> str:
+    return f"{datetime.now(UTC):%Y-%m}"
 
 
 def test_the_statement_says_what_the_tasks_say(house: House) -> None:
     """On the command line as over HTTP; the running month's is a draft."""
-    over_http = house.call("GET", f"/v1/billing/statements?period={MONTH}").json()["data"]
+    over_http = house.call("GET", f"/v1/billing/statements?period={house.month}").json()["data"]
     shown = house.cli("statement", "--json")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout) == over_http
     assert over_http[0]["status"] == "draft"
-    page = house.cli("statement", MONTH, "--html")
-    assert page.stdout == house.call("GET", f"/v1/billing/statements?period={MONTH}&format=html").text
-    table = house.cli("statement", MONTH, "--by-api-key")
+    page = house.cli("statement", house.month, "--html")
+    assert page.stdout == house.call("GET", f"/v1/billing/statements?period={house.month}&format=html").text
+    table = house.cli("statement", house.month, "--by-api-key")
     assert "Draft" in table.stdout
     assert f"Payable:            {over_http[0]['payable']} USD" in table.stdout
     assert house.cli("statement", "2020-01").stderr.strip() == "Nothing was delivered in 2020-01."
@@ -107,14 +114,14 @@ def test_the_statement_says_what_the_tasks_say(house: House) -> None:
 
 def test_closing_from_the_command_line(house: House) -> None:
     """The running month is refused with a reason, the one before is closed once."""
-    refused = house.cli("close", MONTH)
+    refused = house.cli("close", running_month())
     assert (refused.returncode, "still running" in refused.stderr) == (2, True)
     before = (datetime.now(UTC).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
     closed = house.cli("close", before, "--json")
     assert json.loads(closed.stdout)["status"] == "closed"
     proved = house.cli("statement", before, "--verify")
     assert (proved.returncode, f"{before}: every statement follows" in proved.stderr) == (0, True)
-    assert house.cli("statement", MONTH, "--verify").returncode == 1
+    assert house.cli("statement", running_month(), "--verify").returncode == 1
     again = house.cli("close", before)
     assert (again.returncode != 0, "never reopens" in again.stderr) == (True, True)
 
@@ -144,12 +151,12 @@ def test_a_price_book_is_held_against_the_ledger(house: House, tmp_path: Path) -
     """A later price says what the month would cost; a used one that was changed is refused with its line."""
     book = tmp_path / "new.toml"
     book.write_text(PRICES + PRICES.replace("2026-01-01", "2099-01-01").replace('"1"', '"10"'))
-    asked = house.cli("prices", "check", str(book), "--period", MONTH, "--json")
+    asked = house.cli("prices", "check", str(book), "--period", house.month, "--json")
     [row] = json.loads(asked.stdout)["data"]
     assert (asked.returncode, row["as_dated"]["difference"]) == (0, "0")
     assert Decimal(row["at_last_price"]["difference"]) == Decimal(row["input_tokens"]) * 9 / 2_000_000
     book.write_text(PRICES.replace('"2"', '"3"'))
-    refused = house.cli("prices", "check", str(book), "--period", MONTH)
+    refused = house.cli("prices", "check", str(book), "--period", house.month)
     assert refused.returncode == 1
     assert f"{book}:1: prices: a used price can't be changed" in refused.stdout
     assert "would refuse it" in refused.stderr

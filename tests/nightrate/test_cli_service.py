@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 import requests
 
 from nightrate.cli import main
+from tests.ports import reserved_port
 from tests.upstream import Upstream
 
 NIGHTRATE = Path(sys.executable).with_name("nightrate")
@@ -92,7 +92,8 @@ class Installed:
         self.process = subprocess.Popen(
             [NIGHTRATE, "serve"], cwd=self.folder, env=self.environment, stdout=log, stderr=log, text=True
         )
-        for _ in range(300):
+        deadline = time.monotonic() + 60  # as long as every other test gives a start
+        while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.folder / "server.log").read_text()
             try:
                 if requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=1).ok:
@@ -118,8 +119,7 @@ def upstream() -> Iterator[Upstream]:
 def nightrate(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Installed]:
     """A service that runs, and the command beside it."""
     folder = tmp_path_factory.mktemp("cli")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = reserved_port()
     (folder / "nightrate.toml").write_text(SETTINGS.format(port=port, upstream=upstream.url))
     (folder / "prices.toml").write_text(PRICES)
     installed = Installed(folder, port)
@@ -209,9 +209,7 @@ def test_partial_results(nightrate: Installed) -> None:
     (nightrate.folder / "half.csv").write_text("a,at once\nb,slow @latency=30\n")
     nightrate("convert", "half.csv", "--model", "scripted")
     task = nightrate("submit", "half.jsonl").stdout.strip()
-    for _ in range(100):
-        if (part := nightrate("results", task, "--partial")).stdout:
-            break
+    while not (part := nightrate("results", task, "--partial")).stdout:
         time.sleep(0.1)
     assert json.loads(part.stdout)["custom_id"] == "a"
     assert "partial results" in part.stderr

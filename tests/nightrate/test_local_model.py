@@ -24,6 +24,7 @@ from nightrate.local_model import (
     free_port,
 )
 from nightrate.settings import LocalModelOptions
+from tests.ports import reserved_port
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def test_a_process_that_dies_is_started_again_until_it_is_stopped(tmp_path: Path
 
 def test_a_port_that_is_taken_is_replaced_by_a_free_one() -> None:
     """So that a second service on the machine can have its model too."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = other.getsockname()[1]
+    taken = reserved_port()  # nobody else is given it when the other server is gone
+    with socket.create_server(("127.0.0.1", taken)):
         assert free_port(taken) not in (0, taken)
     assert free_port(taken) == taken
 
