@@ -102,7 +102,7 @@ def _callbacks(app: Dash, services: ConsoleServices) -> None:
     )
     def look(pathname: str | None, search: str | None, _: Any, __: Any, before: Json | None) -> Any:
         viewer, address = current_viewer(services), Address.parse(pathname, search)
-        asked = ctx.triggered_id != "beat"
+        asked = ctx.triggered_prop_ids.keys() != {"beat.data"}  # a look and a step may come together
         now = moment_of(services, viewer, address, asked=asked)
         return news(viewer, address, before or {}, now, forced=asked)
 

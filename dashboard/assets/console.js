@@ -133,10 +133,11 @@
 
   // ---- what goes on by itself ------------------------------------------------------------------------
   // One question at a time, none while nobody looks. What could not be drawn is asked for anew.
-  let asked = 0, looked = Date.now();
+  let looked = Date.now();
+  const drawing = () => window.dash_stores.some((store) => store.getState().isLoading);
   function look() {
     const every = Number(($("[data-page]") || { dataset: {} }).dataset.every) || 0;
-    if (!every || document.hidden || asked || Date.now() - looked < every) return;
+    if (!every || document.hidden || drawing() || Date.now() - looked < every) return;
     looked = Date.now();
     if ($("[data-again]")) page.redraw();
     else window.dash_clientside.set_props("beat", { data: looked });
@@ -148,13 +149,12 @@
   function busy() { $("#page").setAttribute("aria-busy", "true"); }
   function idle() {
     const waiting = $("#page[aria-busy]");
-    if (waiting && !window.dash_stores.some((store) => store.getState().isLoading)) waiting.removeAttribute("aria-busy");
+    if (waiting && !drawing()) waiting.removeAttribute("aria-busy");
   }
 
   const ask_server = window.fetch;
   window.fetch = async function (...args) {
     const stale = $("#stale");
-    asked += 1;
     try {
       const answer = await ask_server.apply(this, args);
       if (answer.status === 401) { // the session ended: the login page is shown instead
@@ -164,7 +164,6 @@
       stale.hidden = answer.status < 500;
       return answer;
     } catch (error) { stale.hidden = false; throw error; }
-    finally { asked -= 1; }
   };
 
   function mark() {

@@ -1,13 +1,16 @@
 """What a page does by itself: it follows what happens, and costs next to nothing while nothing does."""
 
+import json
 from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Error, Page, Response, Route, expect
 
+from tests.browser.asked import answer, look
 from tests.browser.conftest import Open, held
+from tests.browser.signed import signed_in
 from tests.browser.watched import HIDE, stand_still, until
-from tests.server import Server
+from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
 
 MOST_BYTES = 100_000
@@ -79,6 +82,16 @@ def test_a_hidden_tab_asks_for_nothing(open_console: Open, ended: str) -> None:
     assert asked == []
     page.evaluate(HIDE, False)
     until(page, lambda: bool(asked))
+
+
+def test_a_step_that_comes_with_a_look_is_answered(server: Server, ended: str) -> None:
+    """As one that comes alone, though nothing changed."""
+    session, question = signed_in(server, ADMIN_KEY), look("settings")
+    moment = json.loads(answer(server, session, question))["response"]["moment"]["data"]
+    question["state"][0]["value"] = moment
+    for together in (["redraw.data"], ["beat.data", "redraw.data"]):
+        told = json.loads(answer(server, session, {**question, "changedPropIds": together}))
+        assert told["response"]["moment"]["data"]["href"] == moment["href"]
 
 
 def test_a_page_that_has_its_answer_is_read_at_once(open_console: Open, ended: str) -> None:
