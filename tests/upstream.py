@@ -81,7 +81,7 @@ class Upstream:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="upstream", daemon=True)
         self._thread.start()
-        if not ready.wait(10):
+        if not ready.wait(60):
             raise RuntimeError("the scripted upstream did not start")
         return self
 
@@ -89,7 +89,7 @@ class Upstream:
         """Closes the port and every connection."""
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
+            self._thread.join(60)
             self._loop = self._thread = None
 
     @property

@@ -101,7 +101,7 @@ def refused(server: Server, part: str) -> None:
 
 def left_alone(upstream: Upstream) -> None:
     """Once what was under way has ended nothing is asked that could not be kept."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     before = -1
     while before != upstream.total:
         assert time.monotonic() < deadline

@@ -127,17 +127,17 @@ def test_what_many_ask_for_is_worked_out_once() -> None:
     def slow() -> str:
         asked.append(1)
         begun.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return "answer"
 
     threads = [threading.Thread(target=lambda: got.append(recall.once("k", slow))) for _ in range(3)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     for thread in threads[1:]:
         thread.start()
     go.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert (got, len(asked)) == (["answer"] * 3, 1)
     with pytest.raises(ZeroDivisionError):
         recall.once("fails", lambda: 1 // 0)

@@ -170,11 +170,11 @@ class Rig:
         assert row is not None
         return task_of(row)
 
-    def wait(self, task_id: str, seconds: float = 30) -> Task:
+    def wait(self, task_id: str, seconds: float = 60) -> Task:
         """Until the task is settled."""
         return self.until(lambda: self.task(task_id), lambda task: task.settled, seconds)
 
-    def until(self, read: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 30) -> Any:
+    def until(self, read: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 60) -> Any:
         deadline = time.monotonic() + seconds
         while not good(value := read()):
             assert time.monotonic() < deadline, f"still {value}"

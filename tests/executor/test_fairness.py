@@ -93,8 +93,17 @@ def test_the_estimated_end_is_where_the_task_ends(tmp_path: Path, upstream: Upst
     with Rig(tmp_path, [model(upstream)]) as rig:
         task_id = rig.submit([f"{n}" for n in range(PLACES * 6)])
         rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 3 * PLACES)
-        found = live(rig, task_id)
-        assert found.estimated_end_at is not None
-        assert found.requests_per_second == pytest.approx(PLACES, rel=0.25)
-        rig.wait(task_id)
-        assert abs(datetime.now(UTC) - found.estimated_end_at) < timedelta(seconds=1.5)
+        looked = datetime.now(UTC)
+        found, done = live(rig, task_id), rig.task(task_id).completed
+        ended = rig.wait(task_id).ended_at
+        [(first, half)] = rig.rows(
+            f"SELECT min(started_at), list_sort(list(finished_at))[{3 * PLACES}] FROM request_events"
+        )
+    assert found.estimated_end_at is not None
+    assert ended is not None
+    # A busy machine is slower now and faster then: the figures are those of what it did until it was looked at.
+    took, rest = looked - first, ended - looked
+    assert 0.75 * 3 * PLACES / took.total_seconds() <= found.requests_per_second
+    assert found.requests_per_second <= 1.25 * done / (half - first).total_seconds()
+    uneven = abs(took * (6 * PLACES - done) / done - rest)
+    assert abs(ended - found.estimated_end_at) < timedelta(seconds=1.5) + uneven

@@ -21,7 +21,7 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
-    with Server(folder, upstream.url, timeout=1, executor="max_attempts = 2", more=SMALL) as server:
+    with Server(folder, upstream.url, timeout=2, executor="max_attempts = 2", more=SMALL) as server:
         yield server
     assert "Traceback" not in server.log.read_text()
 

@@ -92,7 +92,7 @@ def test_everything_agrees(tmp_path: Path) -> None:
     rows = script()
     with (
         Upstream() as upstream,
-        Server(tmp_path, upstream.url, timeout=1, executor="max_attempts = 2") as server,
+        Server(tmp_path, upstream.url, timeout=2, executor="max_attempts = 2") as server,
     ):
         client = server.client()
         task_id = server.submit([row.prompt for row in rows], metadata={"ds_name": "Journey"})

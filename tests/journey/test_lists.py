@@ -150,7 +150,7 @@ def test_odd_ids_and_places(server: Server) -> None:
         session.headers["authorization"] = f"Bearer {ADMIN_KEY}"
         for odd in ("%00", "%2e%2e%2fnightrate.toml", "x" * 5000, "%ff", "%E2%82%AC", "'; DROP TABLE tasks"):
             for place in ("files/%s", "files/%s/content", "batches/%s", "models/%s", "statistics/%s/trend"):
-                reply = session.get(f"{server.url}/v1/{place % odd}", timeout=10)
+                reply = session.get(f"{server.url}/v1/{place % odd}", timeout=30)
                 assert reply.status_code in ((200, 400, 404) if "trend" in place else (400, 404))
                 _check(reply)
         for method, path, status in (
@@ -158,7 +158,7 @@ def test_odd_ids_and_places(server: Server) -> None:
             ("PUT", "batches", 405),
             ("POST", "models", 405),
         ):
-            reply = session.request(method, f"{server.url}/v1/{path}", timeout=10)
+            reply = session.request(method, f"{server.url}/v1/{path}", timeout=30)
             assert reply.status_code == status
             _check(reply)
 

@@ -55,7 +55,7 @@ def prometheus(folder: Path, service: Server) -> Iterator[str]:
 
 def eventually(url: str, query: str, wanted: float) -> dict[str, str]:
     """Waits until a query has this one value; gives its labels."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     found: object = None
     while time.monotonic() < deadline:
         try:

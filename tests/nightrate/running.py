@@ -38,7 +38,7 @@ class Service:
     url: str
     errors: Path
 
-    def stop(self, seconds: float = 40) -> int:
+    def stop(self, seconds: float = 60) -> int:
         """SIGTERM; gives the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)

@@ -43,7 +43,7 @@ class House:
     ) -> requests.Response:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         headers.update(more.pop("headers", {}))  # type: ignore[call-overload]
-        return requests.request(method, self.url + path, headers=headers, timeout=10, **more)  # type: ignore[arg-type]
+        return requests.request(method, self.url + path, headers=headers, timeout=30, **more)  # type: ignore[arg-type]
 
     def new_key(self, workspace_id: str = "default", **more: object) -> dict[str, str]:
         reply = self.call("POST", f"/v1/workspaces/{workspace_id}/keys", json={"name": "k", **more})

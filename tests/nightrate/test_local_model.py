@@ -35,7 +35,7 @@ class Sleeper(LocalModel):
         return [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
-def until(fact: Callable[[], bool], seconds: float = 20) -> None:
+def until(fact: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < deadline

@@ -295,7 +295,7 @@ def test_metrics_and_health(town: Town) -> None:
     """Figures of all workspaces are the admin's; health is anybody's."""
     assert town.call("GET", METRICS, town.foreign).status_code == 403
     assert town.call("GET", METRICS, town.admin).status_code == 200
-    assert all(requests.get(town.url + path, timeout=10).status_code == 200 for path in OPEN)
+    assert all(requests.get(town.url + path, timeout=30).status_code == 200 for path in OPEN)
 
 
 def test_the_routes_are_documented(town: Town) -> None:
