@@ -176,6 +176,8 @@ class Found:
     stopped: str | None
     free: str | None
     models: list[str]
+    month: str | None
+    """One that has charges."""
 
 
 def found(url: str, key: str) -> Found:
@@ -192,7 +194,13 @@ def found(url: str, key: str) -> Found:
         first(lambda t: t["status"] in ("cancelled", "expired")),
         first(lambda t: t["status"] == "completed" and t["nightrate"]["currency"] is None),
         [model["id"] for model in _asked(url, key, "/v1/models")["data"]],
+        first_period(_asked(url, key, "/v1/billing/charges?limit=1")["data"]),
     )
+
+
+def first_period(charges: list[Any]) -> str | None:
+    """The month of the first."""
+    return next((charge["period"] for charge in charges), None)
 
 
 def _tasks(url: str, key: str) -> Iterator[Any]:
@@ -263,9 +271,10 @@ def _models_pages(has: Found) -> Iterator[Scene]:
         yield Scene("monitor-minutes", f"monitor/{model}?from=now-24h&precision=minute")
 
 
-def _billing_pages() -> Iterator[Scene]:
-    yield Scene("billing", "billing")
-    yield Scene("billing-drilled", "billing", follow("Charges"))
+def _billing_pages(has: Found) -> Iterator[Scene]:
+    page = f"billing?month={has.month}" if has.month else "billing"
+    yield Scene("billing", page)
+    yield Scene("billing-drilled", page, follow("Charges"))
     yield Scene("billing-nothing", "billing?month=2020-01")
 
 
@@ -283,7 +292,7 @@ def _other_states() -> Iterator[Scene]:
 def scenes(has: Found) -> list[Scene]:
     """Everything that a service with something in it can show."""
     asked = has.models[0] if has.models else "none"
-    groups = (_tasks_pages(has), _create(asked), _models_pages(has), _billing_pages(), _other_states())
+    groups = (_tasks_pages(has), _create(asked), _models_pages(has), _billing_pages(has), _other_states())
     return [scene for group in groups for scene in group]
 
 

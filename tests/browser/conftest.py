@@ -4,13 +4,12 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 from openai import ConflictError
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.behaviour import Behaviour
 from tests.browser.watched import Watched
 from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
@@ -70,16 +69,6 @@ def alone(server: Server) -> str:
     key = post(server, f"/v1/workspaces/{workspace}/keys", {"name": "alone"})["secret"]
     server.wait(server.submit(["each page", "bad @status=400"], key))
     return workspace
-
-
-@contextmanager
-def held(upstream: Upstream, prompt: str) -> Iterator[None]:
-    """A request is pushed back until the test goes on, however long that takes."""
-    upstream.rule = lambda seen: Behaviour(status=429, retry_after="1") if seen.prompt == prompt else None
-    try:
-        yield
-    finally:
-        upstream.rule = None
 
 
 @pytest.fixture

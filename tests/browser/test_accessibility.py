@@ -8,8 +8,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from scripts.scenes import Scene, blank_scenes, found, open_scene, scenes
-from tests.browser.conftest import PATIENCE_MS, Open, held
+from tests.browser.conftest import PATIENCE_MS, Open
 from tests.browser.watched import Watched
+from tests.held import held
 from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
 

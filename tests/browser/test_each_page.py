@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, held
+from tests.browser.conftest import Open
+from tests.held import held
 from tests.server import Server
 from tests.upstream import Upstream
 

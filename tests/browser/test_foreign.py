@@ -197,7 +197,7 @@ def test_every_route_has_a_case() -> None:
 
 @pytest.fixture(scope="module")
 def month(server: Server, owned: Owned) -> str:
-    return str(server.get("/v1/billing/periods")["data"][0]["period"])
+    return str(server.get(f"/v1/billing/charges?task_id={owned.ids['task_id']}")["data"][0]["period"])
 
 
 @pytest.mark.parametrize("rule", ROUTES)

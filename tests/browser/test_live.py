@@ -7,9 +7,10 @@ import pytest
 from playwright.sync_api import Error, Page, Response, Route, expect
 
 from tests.browser.asked import answer, look
-from tests.browser.conftest import Open, held
+from tests.browser.conftest import Open
 from tests.browser.signed import signed_in
 from tests.browser.watched import HIDE, stand_still, until
+from tests.held import held
 from tests.server import ADMIN_KEY, Server
 from tests.upstream import Upstream
 

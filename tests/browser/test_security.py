@@ -233,15 +233,15 @@ def test_no_text_of_a_user_is_ever_html(open_console: Open, server: Server, mark
     expect(opened).to_contain_text(f"{EVIL}.jsonl")
     seen(page)
     paper = watched.page.context.new_page()
-    paper.goto(f"{server.url}/console/print/statements?period={page_month(server)}&workspace={space}")
+    paper.goto(f"{server.url}/console/print/statements?period={month_of(server, space)}&workspace={space}")
     expect(paper.locator("section")).to_contain_text(EVIL)
     assert paper.locator("img").count() == 0
     paper.close()
 
 
-def page_month(server: Server) -> str:
-    """The month that has a statement."""
-    return str(server.get("/v1/billing/periods")["data"][0]["period"])
+def month_of(server: Server, workspace: str) -> str:
+    """The month in which it was charged."""
+    return str(server.get(f"/v1/billing/charges?workspace_id={workspace}")["data"][0]["period"])
 
 
 def test_the_dialogues_show_texts_as_texts(

@@ -16,7 +16,6 @@ FAST = ExecutorOptions(
     commit_interval_ms=20,
     backoff_first_seconds=0.02,
     probe_interval_seconds=0.1,
-    probe_timeout_seconds=0.3,
     max_attempts=3,
     cancel_grace_seconds=0.2,
     shutdown_grace_seconds=0.2,
@@ -49,7 +48,9 @@ def test_an_outage_fails_no_request_and_uses_up_no_attempt(
     way when it began, while shorter ones still succeeded, and that which was sent in spite of it when it ended.
     The time limit is long enough that a busy machine alone exceeds it for none.
     """
-    options = FAST.model_copy(update={"max_attempts": 1, "outage_trial_seconds": 0.2})
+    options = FAST.model_copy(
+        update={"max_attempts": 1, "outage_trial_seconds": 0.2, "probe_timeout_seconds": 0.3}
+    )
     with Rig(tmp_path, [model(upstream, timeout=2)], options=options) as rig:
         task_id = rig.submit([f"{n} @latency={0.02 + n % 7 * 0.04:.2f}" for n in range(300)])
         rig.until(lambda: rig.task(task_id), lambda task: task.completed >= 50)

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from tests.held import held
 from tests.journey.neighbour import new_key, refused
 from tests.server import Server, request
+from tests.upstream import Upstream
 
 pytestmark = pytest.mark.usefixtures("beside")
 CHAT: Any = "/v1/chat/completions"
@@ -27,9 +29,9 @@ def create(client: OpenAI, file_id: str, window: Any = "24h", endpoint: Any = CH
     ).id
 
 
-def slow(client: OpenAI, prompt: str = "@latency=0.6") -> str:
-    """A task that still runs for a moment; gives its input file too."""
-    return upload(client, b"".join(request(n, f"{prompt} {n}") for n in range(20)))
+def slow(client: OpenAI) -> str:
+    """An input file whose requests can be held."""
+    return upload(client, b"".join(request(n, f"slow {n}") for n in range(20)))
 
 
 def test_an_input_file_that_is_none(server: Server, client: OpenAI) -> None:
@@ -132,27 +134,29 @@ def test_an_idempotency_key(server: Server, client: OpenAI) -> None:
     assert server.wait(first)["status"] == "completed"
 
 
-def test_a_cancel_that_comes_too_late(server: Server, client: OpenAI) -> None:
+def test_a_cancel_that_comes_too_late(server: Server, client: OpenAI, upstream: Upstream) -> None:
     """409 for a task that completed or failed; a cancelled one answers 200 and stays as it was."""
     ended = [server.wait(server.submit(["hi"]))["id"], server.wait(server.submit_lines([b"no\n"]))["id"]]
     for task_id, status in zip(ended, ("completed", "failed"), strict=True):
         with refused(409, f"'{status}'", code="batch_not_cancellable"):
             client.batches.cancel(task_id)
-    running = create(client, slow(client))
-    assert client.batches.cancel(running).status in ("cancelling", "cancelled")
-    cancelled = server.wait(running)
+    with held(upstream, "slow"):
+        running = create(client, slow(client))
+        assert client.batches.cancel(running).status in ("cancelling", "cancelled")
+        cancelled = server.wait(running)
     again = client.batches.cancel(running)
     assert (again.status, again.cancelled_at) == ("cancelled", cancelled["cancelled_at"])
     with refused(404, "batch_none", param="batch_id"):
         client.batches.cancel("batch_none")
 
 
-def test_a_file_in_use(server: Server, client: OpenAI) -> None:
+def test_a_file_in_use(server: Server, client: OpenAI, upstream: Upstream) -> None:
     """It can't be deleted before its task ended; afterwards it can, and the task stays as it is."""
     file = slow(client)
-    task_id = create(client, file)
-    with refused(409, task_id, "cancel it or wait", param="file_id", code="file_in_use"):
-        client.files.delete(file)
+    with held(upstream, "slow"):
+        task_id = create(client, file)
+        with refused(409, task_id, "cancel it or wait", param="file_id", code="file_in_use"):
+            client.files.delete(file)
     batch = server.wait(task_id)
     assert batch["request_counts"] == {"total": 20, "completed": 20, "failed": 0}
     assert client.files.delete(file).deleted

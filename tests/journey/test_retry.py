@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ import openai
 import pytest
 import requests
 
+from tests.held import held
 from tests.server import ADMIN_KEY, Server, request
 from tests.upstream import Upstream
 
@@ -87,10 +89,11 @@ def test_the_whole_way_of_a_retry(server: Server, upstream: Upstream) -> None:
     assert server.wait(last["id"])["request_counts"] == {"total": 1, "completed": 0, "failed": 1}
 
 
-def test_what_a_cancel_left_is_retried(server: Server) -> None:
+def test_what_a_cancel_left_is_retried(server: Server, upstream: Upstream) -> None:
     """Requests that were never executed run now; while they do, a second retry is 409, and so is a retry of it."""
-    prompts = ["now", "bad @status=400", *(f"later {n} @latency=0.7" for n in range(9))]
-    client = server.client()
+    prompts = ["now", "bad @status=400", *(f"later {n}" for n in range(9))]
+    client, later = server.client(), ExitStack()
+    later.enter_context(held(upstream, "later"))
     task_id = server.submit(prompts)
     server.until(lambda: server.get(f"/v1/batches/{task_id}"), lambda b: b["request_counts"]["completed"])
     assert call(server, "POST", f"{task_id}/retry").json()["error"]["code"] == "batch_not_ended"
@@ -105,6 +108,7 @@ def test_what_a_cancel_left_is_retried(server: Server) -> None:
     assert call(server, "POST", f"{made['id']}/retry").json()["error"]["code"] == "batch_not_ended"
     with pytest.raises(openai.ConflictError):
         client.files.delete(made["input_file_id"])
+    later.close()
     batch = server.wait(made["id"])
     assert batch["request_counts"] == {
         "total": len(prompts) - done,
@@ -130,9 +134,10 @@ def test_retries_that_can_not_be(server: Server) -> None:
     assert call(server, "POST", "batch_none/retry").status_code == 404
 
 
-def test_results_while_they_come(server: Server) -> None:
+def test_results_while_they_come(server: Server, upstream: Upstream) -> None:
     """At any moment whole lines, as many as are counted, each the begin of what comes later; then all of them."""
-    task_id = server.submit([f"{n} @latency=0.05" for n in range(150)])
+    upstream.latency = 0.05
+    task_id = server.submit([f"{n}" for n in range(2000)])
     before, parts, status = b"", 0, "validating"
     while status not in ("completed", "failed"):
         batch = server.get(f"/v1/batches/{task_id}")
@@ -145,6 +150,7 @@ def test_results_while_they_come(server: Server) -> None:
         assert len(rows) >= batch["request_counts"]["completed"]
         assert all(row["response"]["status_code"] == 200 for row in rows)
         parts += len(before) < len(answer.content)
+        upstream.latency = 0.05 if parts < 5 else 0.0
         before, status = answer.content, batch["status"]
     assert parts > 3
     client = server.client()
@@ -156,7 +162,7 @@ def test_results_while_they_come(server: Server) -> None:
     assert alone.content in answer.content.splitlines(keepends=True)
     assert json.loads(alone.content)["custom_id"] == event["custom_id"]
     assert json.loads(alone.content)["response"]["body"]["usage"]["prompt_tokens"] == event["input_tokens"]
-    assert call(server, "GET", f"{task_id}/results?line_no=151").content == b""
+    assert call(server, "GET", f"{task_id}/results?line_no=2001").content == b""
     refused = call(server, "GET", f"{task_id}/results?line_no=0")
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "line_no")
     client.files.delete(output)
