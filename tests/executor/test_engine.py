@@ -79,7 +79,7 @@ def test_each_fault_has_its_line(tmp_path: Path, upstream: Upstream) -> None:
     }
     limits = LimitOptions(response_bytes=100_000)
     options = ExecutorOptions(commit_interval_ms=20, backoff_first_seconds=0.02, max_attempts=2)
-    with Rig(tmp_path, [model(upstream, timeout_seconds=0.5)], limits=limits, options=options) as rig:
+    with Rig(tmp_path, [model(upstream, timeout_seconds=2)], limits=limits, options=options) as rig:
         task = rig.wait(task_id := rig.submit([*faults, "good"]))
         good, bad = rig.lines(task)
         found = {
@@ -153,7 +153,7 @@ def test_a_task_expires_at_the_end_of_its_window(tmp_path: Path, upstream: Upstr
     """What is not done when the window ends gets `batch_expired`; what is done is delivered and billed."""
     options = ExecutorOptions(commit_interval_ms=20, cancel_grace_seconds=0.1)
     with Rig(tmp_path, [model(upstream)], options=options) as rig:
-        task_id = rig.submit(["@hang", "fast"], window=timedelta(seconds=0.8))
+        task_id = rig.submit(["@hang", "fast"], window=timedelta(seconds=3))  # in which the other is done
         task = rig.wait(task_id)
         assert (task.status, task.completed) == ("expired", 1)
         assert task.finalizing_at is not None

@@ -44,7 +44,7 @@ def test_all_that_is_delivered_is_verified(rig: Rig) -> None:
     """Usage of every kind and failures; a cancelled task and one that expired."""
     tasks = [
         rig.submit(ANSWERS),
-        rig.submit(["hello", "@hang"], window=timedelta(seconds=2)),
+        rig.submit(["hello", "@hang"], window=timedelta(seconds=3)),
     ]
     cancelled = rig.submit(["hello", "@hang", "@latency=9"])
     rig.until(lambda: rig.task(cancelled), lambda task: task.completed == 1)

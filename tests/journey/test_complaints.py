@@ -108,7 +108,7 @@ def test_reasoning_is_output_and_cached_is_input(server: Server) -> None:
 
 def test_what_a_cancelled_task_delivered_is_billed_and_kept(server: Server) -> None:
     """Exactly the lines of its result file; what never ran and what failed cost nothing."""
-    task = server.submit([*[f"{n} @in=20 @out=2" for n in range(9)], "@status=400", "@hang", "@hang"])
+    task = server.submit([*[f"{n} @in=20 @out=2" for n in range(9)], "@status=400", *["@hang"] * 40])
     server.until(
         lambda: server.get(f"/v1/batches/{task}")["request_counts"], lambda counts: counts["completed"] == 9
     )

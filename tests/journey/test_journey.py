@@ -206,7 +206,7 @@ def check_metrics(
 
     owner = ("model=m", "workspace=default")
     billed = ("nightrate_billed_requests_total", *owner)
-    page = server.until(ledger_shown, lambda page: page.get(billed) == len(metered), 10)
+    page = server.until(ledger_shown, lambda page: page.get(billed) == len(metered))
     assert page["nightrate_requests_total", "model=m", "outcome=succeeded", "workspace=default"] == len(good)
     assert page["nightrate_requests_total", "model=m", "outcome=failed", "workspace=default"] == 200 - len(
         good
