@@ -15,7 +15,7 @@ from metering.usage import usage_of
 Kind = Literal["success", "failure", "retry", "pushback"]
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The meaning of one attempt. Only `success` and `failure` are final by themselves."""
 
     kind: Kind
@@ -31,11 +31,31 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     retry_after_seconds: float | None = None
 
     @property
+    def code(self) -> str:
+        """The HTTP status, or what was wrong instead of an answer."""
+        return str(self.status_code) if self.status_code is not None else self.error_code or ""
+
+    @property
     def doubtful(self) -> bool:
         """Whether it may be the upstream's fault and not the request's: a probe must tell."""
         if self.status_code in (401, 403):
             return True
         return self.kind == "retry" and self.error_code != "invalid_response"
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="judged"):
+    """An attempt's meaning, found where it was made."""
+
+    verdict: Verdict
+    first_token_seconds: float | None = None
+    """From the start of the attempt, if the answer was streamed."""
+
+
+class Lost(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="lost"):
+    """Whoever made an attempt is gone: nobody will ever know what came of it, and no upstream is to blame."""
+
+    fault: str | None = None
+    """The error inside of our own code that lost it, if it was that."""
 
 
 UNKNOWN = Verdict("retry", None)

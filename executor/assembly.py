@@ -1,7 +1,6 @@
 """What the engine is made of, and how it is put together."""
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from executor.dispatch import Dispatcher, Instruments
 from executor.endings import Biller, Endings
+from executor.engines.attempts import Attempts, AttemptsHere
 from executor.faults import FaultPoints
 from executor.intake import Intake
 from executor.lane import Lane
@@ -21,9 +21,7 @@ from executor.quota import quota_of
 from executor.recorder import Recorder
 from executor.recovery import Recovery
 from executor.tasks import Task
-from executor.upstream import HttpUpstream, TestModel
-from executor.wire.origin import tls_context
-from executor.wire.sockets import Sockets, allowed_sockets
+from executor.upstream import TestModel
 from metering.clock import Clock
 from metering.store import Store
 
@@ -81,33 +79,29 @@ class Listener(Protocol):
         ...
 
 
-def lanes_of(parts: EngineParts) -> dict[str, Sequence[Lane]]:
+def attempts_of(parts: EngineParts) -> Attempts:
+    """Where attempts are made."""
+    connections = sum(model.max_concurrency * len(model.upstreams) for model in _models(parts))
+    return AttemptsHere(connections, parts.options, parts.limits)
+
+
+def lanes_of(parts: EngineParts, attempts: Attempts) -> dict[str, Sequence[Lane]]:
     """The upstreams of every model, by its name."""
+    return {model.name: _lanes(parts, attempts, model) for model in _models(parts)}
+
+
+def _models(parts: EngineParts) -> list[ModelOptions]:
     found = [parts.catalog.get(name) for name in parts.catalog.allowed(None)]
-    models = [model for model in found if model is not None]
-    wanted = sum(model.max_concurrency * len(model.upstreams) for model in models)
-    tls, sockets = tls_context(), Sockets(allowed_sockets(wanted))
-    return {model.name: _lanes(parts, tls, sockets, model) for model in models}
+    return [model for model in found if model is not None]
 
 
-def _lanes(parts: EngineParts, tls: ssl.SSLContext, sockets: Sockets, model: ModelOptions) -> Sequence[Lane]:
+def _lanes(parts: EngineParts, attempts: Attempts, model: ModelOptions) -> Sequence[Lane]:
     quota = quota_of(model.requests_per_minute, model.tokens_per_minute)
     most, first = model.max_concurrency, model.initial_concurrency
     if model.name == TEST_MODEL:
         return [Lane(model.name, TestModel(), AdaptiveLimit(most, first), quota)]
-    upstreams = [
-        HttpUpstream(
-            url,
-            parts.api_keys.get(model.name),
-            response_bytes=parts.limits.response_bytes,
-            timeout_seconds=model.timeout_seconds,
-            connect_timeout_seconds=parts.options.connect_timeout_seconds,
-            tls=tls,
-            sockets=sockets,
-            streams=model.stream,
-        )
-        for url in model.upstreams
-    ]
+    key = parts.api_keys.get(model.name)
+    upstreams = [attempts.upstream(model, url, key) for url in model.upstreams]
     return [Lane(model.name, upstream, AdaptiveLimit(most, first), quota) for upstream in upstreams]
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from executor.answers import judge
+from executor.answers import Judged, Lost, judge
 from executor.lane import Attempt, Lane
 from executor.options import ExecutorOptions
 from executor.prober import Prober
@@ -198,7 +198,7 @@ class Dispatcher:
 
     # -- one attempt -------------------------------------------------------------------------------
 
-    def _answered(self, attempt: Attempt, answer: Answer | NoAnswer) -> None:
+    def _answered(self, attempt: Attempt, answer: Answer | NoAnswer | Judged | Lost) -> None:
         """An HTTP call has ended."""
         attempt.ended = time.monotonic()
         try:
@@ -212,19 +212,34 @@ class Dispatcher:
         self._over(attempt, kept, attempt.ended)
         self._pump_soon(attempt.lane.model)
 
-    def _judge(self, attempt: Attempt, answer: Answer | NoAnswer) -> bool:
+    def _judge(self, attempt: Attempt, answer: Answer | NoAnswer | Judged | Lost) -> bool:
         """What it means; True if its request goes on."""
         lane, run = attempt.lane, attempt.run
-        if isinstance(answer, NoAnswer):
-            code = answer.code
-        else:
-            code, attempt.first_token_seconds = str(answer.status), answer.first_token_seconds
-        self._instruments.attempt(lane.model, lane.label, code)
+        if isinstance(answer, Lost):
+            return self._lose(attempt, answer)
+        verdict = (
+            answer.verdict if isinstance(answer, Judged) else judge(answer, run.task.endpoint, self._clock)
+        )
+        self._instruments.attempt(lane.model, lane.label, verdict.code)
         if run.broken is not None:
             return False
-        attempt.verdict = judge(answer, run.task.endpoint, self._clock)
+        attempt.verdict = verdict
+        if not isinstance(answer, NoAnswer):
+            attempt.first_token_seconds = answer.first_token_seconds
         lane.learn(attempt)
         return self._decide(attempt)
+
+    def _lose(self, attempt: Attempt, lost: Lost) -> bool:
+        """Who made it is gone: its request is asked again, no attempt is used up and no upstream is to blame."""
+        run, request = attempt.run, attempt.request
+        self._instruments.attempt(attempt.lane.model, attempt.lane.label, "lost")
+        if lost.fault is not None:
+            raise RuntimeError(lost.fault)
+        if run.stopped:
+            return False
+        request.lost += 1
+        run.later(request, attempt.ended + self._backoff(request.lost))
+        return True
 
     def give_up(self, run: TaskRun) -> None:
         """Cancels what a task has under way; their places are free."""

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 
-from executor.assembly import EngineParts, lanes_of, tools_of
+from executor.assembly import EngineParts, attempts_of, lanes_of, tools_of
 from executor.dispatch import Dispatcher
 from executor.life import TaskLife
 from executor.live import Live, LiveView, Speeds
@@ -48,7 +48,8 @@ class Engine:
             on_done=lambda done: self._soon(lambda: self._on_done(done)),
             on_seconds=parts.instruments.commit,
         )
-        lanes = lanes_of(parts)
+        self._attempts = attempts_of(parts)
+        lanes = lanes_of(parts, self._attempts)
         self._dispatcher = Dispatcher(lanes, self._recorder, parts.options, parts.instruments, parts.clock)
         self._threads = ThreadPoolExecutor(_DISK_THREADS, "engine-disk")
         self._storage = StorageGate(
@@ -85,6 +86,8 @@ class Engine:
             return False, self._reason
         if failed := self._storage.reason or self._parts.store.trouble:
             return False, f"the storage failed: {failed}"
+        if trouble := self._attempts.trouble:
+            return False, f"no request can be sent: {trouble}"
         reasons = list(self._recovering.values())
         if reasons:
             return False, f"recovering {len(reasons)} tasks: {reasons[0]}"
@@ -117,6 +120,8 @@ class Engine:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._recorder.start()
+        self._attempts.start(self._attempts_changed)
+        self._attempts_changed()
         with self._threads:
             rows = await self._loop.run_in_executor(
                 self._threads, lambda: self._parts.store.query("engine.unsettled")
@@ -145,6 +150,7 @@ class Engine:
             task.cancel()  # gives up attempts, and waits until what was answered is committed
         await asyncio.gather(*self._life_tasks.values(), return_exceptions=True)
         self._dispatcher.stop()
+        await self._attempts.stop()
         await asyncio.to_thread(self._recorder.stop)
 
     # -- what happens on the loop -------------------------------------------------------------------
@@ -203,8 +209,19 @@ class Engine:
         self.view.storage_failed_since = None
         self._resume()
 
+    def _attempts_changed(self) -> None:
+        """Attempts can be made again, or can't."""
+        if self._attempts.trouble is None:
+            self.view.engine_down_since = None
+            self._resume()
+        else:
+            self._dispatcher.paused = True
+            self.view.engine_down_since = self.view.engine_down_since or self._parts.clock()
+
     def _resume(self) -> None:
-        if not (self._stopping.is_set() or self._storage.reason or self.view.disk_full_since):
+        view = self.view
+        held = self._storage.reason or view.disk_full_since or view.engine_down_since
+        if not (self._stopping.is_set() or held):
             self._dispatcher.paused = False
             self._dispatcher.pump_all()
 

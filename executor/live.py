@@ -108,6 +108,8 @@ class LiveView:
         """Since when dispatch pauses because there is little room; none while there is enough."""
         self.storage_failed_since: datetime | None = None
         """Since when nothing can be made durable; none while it can."""
+        self.engine_down_since: datetime | None = None
+        """Since when nobody is there to make attempts; none while there is."""
 
     def runs(self) -> list[TaskRun]:
         """The tasks that are executed now."""
@@ -158,6 +160,8 @@ class LiveView:
 
     def _held_up(self, run: TaskRun) -> Waiting | None:
         """What keeps a task from getting on, though it may still have requests under way."""
+        if self.engine_down_since is not None:
+            return Waiting("outage", self.engine_down_since)
         states = [(lane, lane.down_since) for lane in self._lanes[run.model.name]]
         lanes = [lane for lane, down_since in states if down_since is None]
         if not lanes:

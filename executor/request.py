@@ -28,6 +28,8 @@ class Request(msgspec.Struct, eq=False, gc=False):
     used: int = 0
     """Attempts that count against `max_attempts`; a pushback doesn't."""
     rate_limited: int = 0
+    lost: int = 0
+    """Attempts that nobody knows the end of."""
     started_at: datetime | None = None
     started_monotonic: float = 0.0
     pushed_back_since: float | None = None

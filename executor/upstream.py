@@ -6,8 +6,9 @@ What comes of an attempt is a value, told to whoever asked: an `Answer` with wha
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from executor.options import TEST_MODEL
 from executor.streamed import STREAMED_ENDPOINTS
@@ -17,7 +18,23 @@ from executor.wire.origin import head_of, origin_of, without_user_info
 from executor.wire.pool import Pool
 from executor.wire.sockets import Sockets
 
-__all__ = ["Answer", "Call", "Done", "HttpUpstream", "NoAnswer", "TestModel", "Upstream", "without_user_info"]
+if TYPE_CHECKING:
+    from executor.answers import Judged, Lost
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Done",
+    "Heard",
+    "HttpUpstream",
+    "NoAnswer",
+    "TestModel",
+    "Upstream",
+    "without_user_info",
+]
+
+Heard: TypeAlias = "Callable[[Answer | NoAnswer | Judged | Lost], None]"
+"""Is told once what came of a request, wherever it was sent from; never while it is being asked."""
 
 
 class Call(Protocol):
@@ -34,7 +51,7 @@ class Upstream(Protocol):
     label: str | None
     """Its URL without user info, for events and metrics; none for the built-in test model."""
 
-    def ask(self, endpoint: str, body: bytes, done: Done) -> Call:
+    def ask(self, endpoint: str, body: bytes, done: Heard) -> Call:
         """Sends one request; `done` is told what came of it, and never before this returns."""
         ...
 
