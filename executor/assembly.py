@@ -1,6 +1,8 @@
 """What the engine is made of, and how it is put together."""
 
 import asyncio
+import hashlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Protocol
 from executor.dispatch import Dispatcher, Instruments
 from executor.endings import Biller, Endings
 from executor.engines.attempts import Attempts, AttemptsHere
+from executor.engines.away import AttemptsAway
 from executor.faults import FaultPoints
 from executor.intake import Intake
 from executor.lane import Lane
@@ -80,9 +83,13 @@ class Listener(Protocol):
 
 
 def attempts_of(parts: EngineParts) -> Attempts:
-    """Where attempts are made."""
+    """Where attempts are made, as `executor.engine` says."""
     connections = sum(model.max_concurrency * len(model.upstreams) for model in _models(parts))
-    return AttemptsHere(connections, parts.options, parts.limits)
+    if parts.options.engine == "local":
+        return AttemptsHere(connections, parts.options, parts.limits)
+    name = hashlib.sha256(str(parts.data_dir.resolve()).encode()).hexdigest()[:8]
+    folder = Path(tempfile.gettempdir()) / f"nightrate-ray-{name}"  # short: Ray's sockets lie below it
+    return AttemptsAway(connections, parts.options, parts.limits, "executor.engines.ray", str(folder))
 
 
 def lanes_of(parts: EngineParts, attempts: Attempts) -> dict[str, Sequence[Lane]]:

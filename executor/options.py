@@ -37,6 +37,18 @@ def _http_url(url: str) -> str:
 Url = Annotated[str, AfterValidator(_http_url)]
 
 
+def _cluster_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or " " in host or not port.isdecimal():
+        raise ValueError(
+            f"{address!r} is not the address of a Ray cluster: write host:port, as 'ray start' shows it"
+        )
+    return address
+
+
+ClusterAddress = Annotated[str, AfterValidator(_cluster_address)]
+
+
 class ModelOptions(Options):
     """One model and the endpoints that serve it."""
 
@@ -99,6 +111,10 @@ class ExecutorOptions(Options):
     shutdown_grace_seconds: float = Field(default=30, ge=0)
     in_flight_bytes: int = Field(default=96 * 2**20, ge=1)
     connect_timeout_seconds: float = Field(default=10, gt=0)
+    engine: Literal["local", "ray"] = "local"
+    ray_address: ClusterAddress | None = None
+    ray_actors: int = Field(default=2, ge=1, le=1000)
+    ray_silence_seconds: float = Field(default=30, ge=1)
 
 
 class WebhookOptions(Options):

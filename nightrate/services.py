@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from executor.batches import Batches
 from executor.engine import Engine, EngineParts
 from executor.faults import FaultPoints
 from executor.files import Files
 from executor.models import ModelCatalog
-from executor.options import ModelOptions
+from executor.options import ExecutorOptions, ModelOptions
 from executor.retention import Retention
 from executor.webhooks.deliveries import Deliveries
 from executor.webhooks.outbox import Outbox
@@ -104,6 +105,7 @@ def open_services(
     Raises `SettingsError`, `PriceBookError`, `DataFolderInUse` or `DataFolderNewer`, each with a message
     for the operator.
     """
+    _check_engine(settings.executor)
     upstream_keys = _upstream_keys(models, env)
     _check_lake(settings)
     prices = PriceBook.load(settings.billing.prices, settings.billing.currency, clock)
@@ -143,6 +145,14 @@ def _publishing(
     publishing = Publishing(publisher, options, clock)
     metrics.watch_lake(publishing.metrics)
     return publishing
+
+
+def _check_engine(options: ExecutorOptions) -> None:
+    if options.engine == "ray" and find_spec("ray") is None:
+        raise SettingsError(
+            'executor.engine is "ray", but Ray is not installed; install it (pip install "nightrate[ray]"), '
+            'or set executor.engine = "local"'
+        )
 
 
 def _keep_terms(store: Store, settings: Settings) -> None:

@@ -19,6 +19,7 @@ ROOMS = {
 ONLY_IN = {
     "duckdb": ("metering/connection.py",),
     "httptools": ("executor/wire/connection.py",),
+    "ray": ("executor/engines/ray.py",),
     "aiohttp": ("executor/webhooks/deliveries.py",),
     "dash": ("dashboard/",),
     "plotly": ("dashboard/",),
