@@ -7,6 +7,8 @@ it runs in, as it may, then ends no database and no API. All of this belongs to 
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 import socket
 import sys
 import time
@@ -250,10 +252,10 @@ class _AwayUpstream:
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Waits for its end, which it has been told of, but not for ever."""
+    """Waits for its end, which it has been told of, but not for ever; what it started and left ends too."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LEAVE_SECONDS):
             await process.wait()
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its group is its own
+    await process.wait()

@@ -184,6 +184,20 @@ def test_killed_actors_lose_nothing_and_double_nothing(server: Server, upstream:
     server.wait_ready(READY_SECONDS)
 
 
+def test_a_cluster_that_is_gone_is_begun_anew(server: Server, upstream: Upstream) -> None:
+    """What it had under way is asked again; nothing of the old one is left, and meanwhile the service is not ready."""
+    upstream.latency = 0.1
+    task_id = server.submit([f"hello {n}" for n in range(600)])
+    server.until(lambda: completed(server, task_id), lambda count: count >= 50)
+    assert server.process is not None
+    old = descendants(server.process.pid)
+    [speaker] = [pid for pid, command in old.items() if "executor.engines.ray" in command]
+    os.kill(speaker, signal.SIGKILL)
+    assert server.until(lambda: server.status("/readyz"), lambda status: status != 200) == 503
+    until_gone(old)
+    assert_whole(server, task_id)
+
+
 def test_an_outage_fails_no_request(server: Server, upstream: Upstream) -> None:
     """The task waits, says so, and goes on when the upstream is back."""
     upstream.latency = 0.05
@@ -227,12 +241,16 @@ def test_a_killed_service_goes_on_and_leaves_no_processes(server: Server, upstre
     left = descendants(server.process.pid)
     assert len(left) > 4
     server.kill()
-    deadline = time.monotonic() + 60
-    while alive := [command for pid, command in left.items() if _lives(pid, command)]:
-        assert time.monotonic() < deadline, alive
-        time.sleep(0.1)
+    until_gone(left)
     server.start(wait=False).wait_ready(READY_SECONDS)
     assert_whole(server, task_id)
+
+
+def until_gone(processes: dict[int, str]) -> None:
+    deadline = time.monotonic() + 60
+    while alive := [command for pid, command in processes.items() if _lives(pid, command)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.1)
 
 
 def _lives(pid: int, command: str) -> bool:
