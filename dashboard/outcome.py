@@ -29,6 +29,11 @@ WAITS = {
     "ending_failed": "Its end could not be written down; that is tried again by itself, and the log says why.",
 }
 
+NOBODY_SENDS = (
+    "Nobody is there to send requests: the cluster is gone, or has no room. They go out as soon as it is back; "
+    "nothing counts as failed meanwhile."
+)
+
 
 def waiting_banner(services: ConsoleServices, viewer: Viewer, task: Task) -> Any:
     """Why a running task does not move, and what happens next."""
@@ -39,9 +44,9 @@ def waiting_banner(services: ConsoleServices, viewer: Viewer, task: Task) -> Any
     since = writing.moment(waiting.since, viewer.zone())
     title = html.Strong(f"Waits: {waiting.reason.replace('_', ' ')}", **parts.data(field="waiting"))
     where = f" ({waiting.upstream})" if waiting.upstream else ""
-    return html.P(
-        [title, f"{where} since {since}. ", WAITS.get(waiting.reason, "")], className="banner", role="note"
-    )
+    nobody = waiting.reason == "outage" and not waiting.upstream
+    what = NOBODY_SENDS if nobody else WAITS.get(waiting.reason, "")
+    return html.P([title, f"{where} since {since}. ", what], className="banner", role="note")
 
 
 def speed_cards(services: ConsoleServices, viewer: Viewer, task: Task) -> list[Any]:

@@ -194,7 +194,10 @@ def test_a_cluster_that_is_gone_is_begun_anew(server: Server, upstream: Upstream
     [speaker] = [pid for pid, command in old.items() if "executor.engines.ray" in command]
     os.kill(speaker, signal.SIGKILL)
     assert server.until(lambda: server.status("/readyz"), lambda status: status != 200) == 503
+    waiting = server.until(lambda: server.get(f"/v1/batches/{task_id}")["nightrate"]["waiting"], bool)
+    assert (waiting["reason"], waiting["upstream"]) == ("outage", None)
     until_gone(old)
+    server.wait_ready(READY_SECONDS)
     assert_whole(server, task_id)
 
 
