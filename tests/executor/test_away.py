@@ -2,18 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvloop
 
 from executor.answers import Judged, Lost
 from executor.engines.away import AttemptsAway
 from executor.options import ExecutorOptions, LimitOptions, ModelOptions
 from executor.upstream import Upstream as AskedUpstream
 from tests.behaviour import Behaviour
+from tests.executor.peer import run
 from tests.ports import reserved_port
 from tests.upstream import Upstream
 
@@ -54,14 +54,6 @@ async def answer(upstream: AskedUpstream, prompt: str) -> Any:
     told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     upstream.ask(CHAT, body(prompt), told.set_result)
     return await told
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(120):
-            await test()
-
-    uvloop.run(limited())
 
 
 def test_every_call_is_told_once(upstream: Upstream) -> None:
