@@ -60,12 +60,12 @@ def _from_service(service: Service, screen: Screen, target: BackupFolder, have: 
         begun.enter_context(screen.bytes_bar("Copying the database", None))
         with service.backup(have) as answer:
             begun.close()
-            size = int(answer.header("x-nightrate-bytes"))
-            return receive(screen, target, have, answer.pieces(), size)
+            size = answer.header("x-nightrate-bytes")
+            return receive(screen, target, have, answer.pieces(), int(size) if size.isdecimal() else None)
 
 
 def receive(
-    screen: Screen, target: BackupFolder, have: Mapping[str, str], pieces: Iterator[bytes], size: int
+    screen: Screen, target: BackupFolder, have: Mapping[str, str], pieces: Iterator[bytes], size: int | None
 ) -> Kept:
     """Fills the folder from an archive, with a bar."""
     with screen.bytes_bar("Receiving", size) as progressed:

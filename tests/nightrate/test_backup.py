@@ -194,6 +194,9 @@ def test_a_backup_that_breaks_off_leaves_the_one_before(
     assert broke.returncode == 1
     assert "broke off" in broke.stderr
     assert "Traceback" not in broke.stderr
+    with serving(b"<html>", told="text") as url:
+        other = nightrate(shared, "backup", kept, "--url", url, "--key", ADMIN_KEY)
+    assert (other.returncode, "Traceback" in other.stderr) == (1, False)
     assert (kept / "SHA256SUMS").read_bytes() == before
     assert nightrate(another(tmp_path, upstream), "restore", kept).returncode == 0
     assert "files (none new)" in nightrate(shared, "backup", kept).stdout
@@ -201,14 +204,14 @@ def test_a_backup_that_breaks_off_leaves_the_one_before(
 
 
 @contextmanager
-def serving(archive: bytes) -> Iterator[str]:
+def serving(archive: bytes, told: str = "1000000") -> Iterator[str]:
     """A server that answers with this archive; its address."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(200)
-            self.send_header("x-nightrate-bytes", str(len(archive)))
+            self.send_header("x-nightrate-bytes", told)
             self.end_headers()
             self.wfile.write(archive)
 
