@@ -10,6 +10,8 @@ from metering.options import DATABASE_NAME
 
 DATABASE = f"{DATABASE_NAME}.duckdb"
 ABOUT = "backup.json"
+RESTORED = "restored-"
+"""So a database is called in `tmp` before it takes its place."""
 SUMS = "SHA256SUMS"
 """In the form of `sha256sum`, so that `sha256sum --check` proves a backup. Without it a backup is not complete."""
 _NAME = re.compile(

@@ -4,6 +4,7 @@ What comes is put aside in `.incoming` first. What is there already is checked b
 run that was cut off as well. Only when everything is there does it take the place of the backup before it.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ _INCOMING = ".incoming"
 _PART = ".part"
 _PRIVATE = 0o600
 _BLOCK = 1 << 20
+_ALWAYS_SENT = frozenset({DATABASE, ABOUT, SUMS})
 
 Progressed = Callable[[int], None]
 """Called with the number of bytes of each step."""
@@ -54,6 +56,12 @@ class BackupFolder:
         found = {entry.name for entry in self._path.iterdir()}
         if found and not found & {SUMS, _INCOMING}:
             raise NotABackup(f"{self._path} holds something else than a backup; name a new or empty folder")
+        self._path.chmod(0o700)
+        self._lock = os.open(self._path, os.O_RDONLY)  # until the process ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotABackup(f"another backup is being written to {self._path}; wait for its end") from None
         make_folder(self._incoming)
         for part in self._incoming.rglob(f"*{_PART}"):
             part.unlink()
@@ -63,10 +71,9 @@ class BackupFolder:
         there = [path for path in self._incoming.rglob("*") if path.is_file()]
         found = {path.relative_to(self._incoming).as_posix(): _hash(path, progressed) for path in there}
         for name, sha256 in self._sums().items():
-            path = self._path / name
-            if name not in found and path.is_file() and _hash(path, progressed) == sha256:
+            if name not in found and _hash(self._path / name, progressed) == sha256:
                 found[name] = sha256
-        return {name: sha256 for name, sha256 in found.items() if name not in (DATABASE, ABOUT, SUMS)}
+        return {name: sha256 for name, sha256 in found.items() if sha256 and name not in _ALWAYS_SENT}
 
     def receive(self, archive: IO[bytes], progressed: Progressed, have: Mapping[str, str]) -> Kept:
         """Takes an archive and makes it the backup; raises `NotABackup` if it is not whole."""
@@ -137,10 +144,14 @@ class BackupFolder:
         )
 
 
-def _hash(path: Path, progressed: Progressed) -> str:
-    size = path.stat().st_size
-    progressed(size)
-    return sha256_of(path, size)
+def _hash(path: Path, progressed: Progressed) -> str | None:
+    """None of a file that is not there or can't be read: it is fetched again."""
+    try:
+        size = path.stat().st_size
+        progressed(size)
+        return sha256_of(path, size)
+    except OSError:
+        return None
 
 
 def write_file(path: Path, content: IO[bytes], progressed: Progressed) -> str:

@@ -8,6 +8,7 @@ meanwhile is deleted in the copy too, which goes last but for the list of hashes
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -26,7 +27,7 @@ from metering.options import StorageOptions
 from metering.queries import load_migrations
 from metering.store import Reader, Store, Transaction
 from nightrate.backup.archive import END, member
-from nightrate.backup.content import ABOUT, DATABASE, SUMS, line_of
+from nightrate.backup.content import ABOUT, DATABASE, RESTORED, SUMS, line_of
 
 log = logging.getLogger("nightrate.backup")
 
@@ -85,7 +86,7 @@ class Backup:
                 continue
             try:
                 content = (self._source.data_dir / file.path).open("rb")
-            except FileNotFoundError:
+            except OSError:
                 gone.append(file.path)
                 continue
             yield from self._hashed(file.path, content, file)
@@ -110,17 +111,19 @@ class Backup:
     # -- inside ------------------------------------------------------------------------------------
 
     def _files(self) -> Iterator[_File]:
-        after = ""
-        while rows := self._copy.query("backup.files", after=after, rows=_ROWS_AT_ONCE):
-            yield from (_File(**row) for row in rows)
-            after = rows[-1]["path"]
-        for task in self._copy.query("backup.growing"):
+        """First what running tasks need, since it may be deleted once they have ended."""
+        for task in self._copy.query("backup.running"):
+            yield _File(task["path"], task["sha256"])
             for path, counted in (
                 (output_path(task["id"]), task["output_bytes"]),
                 (error_path(task["id"]), task["error_bytes"]),
             ):
                 if counted:
                     yield _File(path, None, counted)
+        after = ""
+        while rows := self._copy.query("backup.files", after=after, rows=_ROWS_AT_ONCE):
+            yield from (_File(**row) for row in rows)
+            after = rows[-1]["path"]
 
     def _has(self, file: _File) -> bool:
         return file.sha256 is not None and self._have.get(file.path) == file.sha256
@@ -142,20 +145,18 @@ class Backup:
                 digest.update(piece)
                 yield piece
 
-        length = file.size(Path(content.name).stat().st_size)
+        length = file.size(os.fstat(content.fileno()).st_size)
         yield from member(name, length, passing(first_bytes(content, length)))
         self._hashes.write(line_of(name, digest.hexdigest()))
 
     def _forgotten(self, gone: Iterable[str]) -> list[str]:
-        """Marks as deleted in the copy what was deleted meanwhile; gives what is missing for no reason."""
+        """Marks as deleted in the copy what was deleted meanwhile; gives what is missing for another reason, and what
+        a task needs that still runs in the copy."""
         missing = []
         for path in gone:
             row = self._source.one("backup.deleted_at", path=path)
-            if row is None:
+            if row is None or not self._copy.write(partial(_forget, path=path, deleted_at=row["deleted_at"])):
                 missing.append(path)
-            else:
-                forget = partial(_forget, path=path, deleted_at=row["deleted_at"])
-                self._copy.write(forget)
         if missing:
             log.warning(
                 "%d files that the database names are missing, %s among them", len(missing), missing[0]
@@ -202,9 +203,11 @@ class Backups:
             reader.interrupt()
 
     def discard_unfinished(self) -> None:
-        """Removes copies that a crash left; call it at start."""
+        """Removes copies that a crash left, of a restore too; call it at start."""
         for folder in self._folder.glob(f"{_PREFIX}*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for file in self._folder.glob(f"{RESTORED}*"):
+            file.unlink(missing_ok=True)
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self._options.data_dir).free

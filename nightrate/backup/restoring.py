@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from executor.result_files import make_folder, sync_folder
+from executor.result_files import make_folder, sha256_of, sync_folder
 from metering.options import StorageOptions
 from metering.queries import load_migrations
-from nightrate.backup.content import ABOUT, DATABASE, NotABackup, about_of, sums_of
+from nightrate.backup.content import ABOUT, DATABASE, RESTORED, NotABackup, about_of, sums_of
 from nightrate.backup.folder import Progressed, write_file
 
 
@@ -23,6 +23,8 @@ def restore(folder: Path, options: StorageOptions, progressed: Progressed) -> Ma
     would take for its data. Raises `NotABackup`, `NotRestored` or `OSError`.
     """
     sums, about = sums_of(folder), about_of(folder)
+    if sha256_of(folder / ABOUT, (folder / ABOUT).stat().st_size) != sums.get(ABOUT):
+        raise NotABackup(f"{folder / ABOUT} is not what was backed up: its hash is another")
     _check_version(about)
     _check_place(options)
     make_folder(options.data_dir)
@@ -64,12 +66,14 @@ def _copy(source: Path, target: Path, sha256: str, progressed: Progressed) -> No
 
 
 def _place_database(source: Path, options: StorageOptions, sha256: str, progressed: Progressed) -> None:
-    aside = options.data_dir / "tmp" / f"restored-{DATABASE}"
+    aside = options.data_dir / "tmp" / f"{RESTORED}{DATABASE}"
     _copy(source, aside, sha256, progressed)
     try:
         os.link(aside, options.database_path)  # unlike a rename it never takes another's place
-    except FileExistsError:
-        raise NotRestored(f"a service began in {options.data_dir} meanwhile; stop it") from None
+    except OSError:
+        if options.database_path.exists():
+            raise NotRestored(f"a service began in {options.data_dir} meanwhile; stop it") from None
+        aside.rename(options.database_path)  # a disk without hard links
     finally:
-        aside.unlink()
+        aside.unlink(missing_ok=True)
     sync_folder(options.data_dir)

@@ -15,6 +15,8 @@ from nightrate.cli.failure import FAILED, WRONG_USE, CliFailure
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 300
+BACKUP_SECONDS = 7200
+"""The copy of a large database takes its time, and nothing is sent meanwhile."""
 CHUNK_BYTES = 1 << 18
 
 Progressed = Callable[[int], None]
@@ -76,7 +78,9 @@ class Service:
     @contextlib.contextmanager
     def backup(self, have: Mapping[str, str]) -> Iterator["Download"]:
         """The archive of all data but what the caller has. It begins when the database was copied: that takes its time."""
-        with self._send("POST", "/v1/backup", json={"have": have}, stream=True, seconds=None) as answer:
+        with self._send(
+            "POST", "/v1/backup", json={"have": have}, stream=True, seconds=BACKUP_SECONDS
+        ) as answer:
             yield Download(answer)
 
     def lines(self, path: str, body: object) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """A backup is the data folder of one moment: made under load, proved by its hashes, and gone on from."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -92,6 +93,13 @@ def test_what_runs_is_gone_on_with_from_a_backup(server: Server, upstream: Upstr
         lambda: server.get(f"/v1/batches/{running}")["request_counts"],
         lambda c: c["completed"] and c["failed"],
     )
+    with asked(server) as answer, tarfile.open(fileobj=answer, mode="r|") as archive:
+        first = archive.next()
+    assert first is not None
+    assert (
+        first.name == f"files/{server.get(f'/v1/batches/{running}')['input_file_id']}"
+    )  # which may be deleted soon
+    server.until(lambda: list((server.folder / "data" / "tmp").iterdir()), lambda left: not left)
     made = nightrate(server, "backup", tmp_path / "kept")
     assert made.returncode == 0, made.stderr
     assert proved(tmp_path / "kept")
@@ -237,6 +245,10 @@ def test_rot_is_found(shared: Server, upstream: Upstream, tmp_path: Path) -> Non
     assert f"{rotten} is not what was backed up" in refused.stderr
     assert not (second.folder / "data" / "nightrate.duckdb").exists()
     assert "(1 of them new)" in nightrate(shared, "backup", kept).stdout
+    about = (kept / "backup.json").read_bytes()
+    (kept / "backup.json").write_bytes(about.replace(b'"missing": []', b'"missing": [ ]'))
+    assert "backup.json is not what was backed up" in nightrate(second, "restore", kept).stderr
+    (kept / "backup.json").write_bytes(about)
     assert nightrate(second, "restore", kept).returncode == 0
 
 
@@ -270,6 +282,20 @@ def test_a_list_that_names_what_lies_elsewhere_is_no_backup(
     refused = nightrate(another(tmp_path, upstream), "restore", tmp_path)
     assert refused.returncode == 1
     assert "a backup holds nothing of the name" in refused.stderr
+
+
+def test_two_backups_never_write_one_folder(shared: Server, tmp_path: Path) -> None:
+    """The one that comes later says so, and changes nothing."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    folder = os.open(kept, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    refused = nightrate(shared, "backup", kept)
+    os.close(folder)
+    assert refused.returncode == 1
+    assert "another backup is being written" in refused.stderr
+    assert list(kept.iterdir()) == []
+    assert nightrate(shared, "backup", kept).returncode == 0
 
 
 def test_a_folder_of_something_else_is_left_alone(shared: Server, tmp_path: Path) -> None:
