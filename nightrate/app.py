@@ -56,6 +56,7 @@ def build(
         start=services.start,
         stop=services.stop,
         request_threads=settings.server.request_threads,
+        stall_seconds=settings.server.stall_seconds,
     )
     mount_console(app, console(_console_services(services)), settings.server.request_threads)
     return app, services

@@ -20,7 +20,13 @@ from metering.store import StoreError
 
 log = logging.getLogger("nightrate.errors")
 
-_CODES = {400: "invalid_body", 404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+_CODES = {
+    400: "invalid_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "request_too_large",
+}
 
 
 def error_reply(

@@ -57,6 +57,7 @@ class ServerOptions(Options):
     login_link_seconds: int = Field(default=900, ge=1)
     request_threads: int = Field(default=40, ge=1, le=1000)
     stop_seconds: int = Field(default=10, ge=0)
+    stall_seconds: float = Field(default=120, gt=0)
     notice: str | None = Field(default=None, min_length=1, max_length=200)
 
 

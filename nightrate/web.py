@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from nightrate import errors
 from nightrate.auth import Gate, Gatekeeping, admin_patterns
 from nightrate.openapi import describe
+from nightrate.stalls import Stalls
 
 CONSOLE = "/console"
 
@@ -23,6 +24,7 @@ def web_app(
     start: Callable[[], None],
     stop: Callable[[], None],
     request_threads: int,
+    stall_seconds: float,
 ) -> FastAPI:
     """The API. `start` runs before the first request is taken, `stop` after the last was answered."""
 
@@ -49,6 +51,7 @@ def web_app(
         app.include_router(router)
     errors.install(app)
     describe(app)
+    app.add_middleware(Stalls, seconds=stall_seconds)
     app.add_middleware(Gate, keeping=keeping, admin_routes=admin_patterns(routers))
     return app
 

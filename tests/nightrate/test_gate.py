@@ -25,6 +25,7 @@ from tests.nightrate.served import served
 
 ADMIN_SECRET = "sk-nr-the-admin-of-this-test"
 BODY_BYTES = 2000
+STALL_SECONDS = 0.5
 
 
 @dataclass
@@ -110,6 +111,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         start=lambda: None,
         stop=lambda: None,
         request_threads=4,
+        stall_seconds=STALL_SECONDS,
     )
     with served(app) as made.url:
         yield made
