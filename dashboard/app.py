@@ -107,7 +107,7 @@ def _callbacks(app: Dash, services: ConsoleServices) -> None:
         return news(viewer, address, before or {}, now, forced=asked)
 
     @app.callback(  # type: ignore[untyped-decorator]
-        Output({"part": "live", "key": MATCH}, "children"),
+        Output({"part": "live", "key": MATCH}, "tree"),
         Output({"part": "seen", "key": MATCH}, "data"),
         Input("moment", "data"),
         State({"part": "live", "key": MATCH}, "id"),
@@ -117,7 +117,7 @@ def _callbacks(app: Dash, services: ConsoleServices) -> None:
         drawn = section(services, current_viewer(services), moment or {}, place["key"])
         if drawn is None or drawn.digest == seen:
             return no_update, no_update
-        return drawn.children, drawn.digest
+        return drawn.tree, drawn.digest
 
 
 def news(viewer: Viewer, address: Address, before: Json, now: Json, *, forced: bool) -> tuple[Any, Any]:

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 class Drawn:
     """A section as it was drawn, as plain values, and what tells it from another drawing."""
 
-    children: Tree
+    tree: list[Any]
     digest: str
 
 
@@ -55,9 +55,13 @@ def frame(address: Address, view: View) -> html.Div:
 
 
 def slot(key: str) -> html.Div:
-    """The place of a section, with a breathing block of about its size until it is there."""
+    """The place of a section, with a breathing block of about its size until it is there.
+
+    A section is drawn again as another value of a component that stays, since children that Dash is told anew
+    are new elements: then what somebody types there, and where they stand, would be lost.
+    """
     waiting = html.Div(className=f"skeleton of-{key}", **{"aria-hidden": "true"})
-    live = html.Div(waiting, id={"part": "live", "key": key}, className=f"slot of-{key}")
+    live = html.Div(Tree(id={"part": "live", "key": key}, tree=tree(waiting)), className=f"slot of-{key}")
     return html.Div([live, dcc.Store(id={"part": "seen", "key": key})], className="place")
 
 
@@ -99,4 +103,4 @@ def _remembered(
 
 def _drawn(children: list[Any]) -> Drawn:
     told = tree(children)
-    return Drawn(Tree(tree=told), hashlib.sha256(to_json(told).encode()).hexdigest()[:16])
+    return Drawn(told, hashlib.sha256(to_json(told).encode()).hexdigest()[:16])

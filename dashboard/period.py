@@ -30,7 +30,9 @@ def period_fields(services: ConsoleServices, viewer: Viewer, view: PeriodView) -
     start, end = ends(viewer, view, zone)
     presets = [*PRESETS, (CUSTOM, "Custom" if _absolute(view) else f"{view.start} to {view.end}")]
     return [
-        parts.choice("Period", "", presets, view.preset or CUSTOM, **parts.data(preset="")),
+        parts.choice(
+            "Period", "", presets, view.preset or CUSTOM, **parts.data(preset=view.preset or CUSTOM)
+        ),
         html.Div(
             [
                 parts.entry("From", "from", start, size="moment", kind="datetime-local", step="1", **bounds),

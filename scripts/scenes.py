@@ -128,10 +128,9 @@ def fails(part: str) -> Act:
         if f'"key":"{part}"' not in (route.request.post_data or ""):
             route.continue_()
             return
-        told = {"props": {"className": "problem", "role": "alert", "children": FAULT}, "type": "P"}
-        told |= {"namespace": "dash_html_components"}
+        told = ["P", {"className": "problem", "role": "alert"}, FAULT]
         place = json.dumps({"key": part, "part": "live"}, separators=(",", ":"))
-        route.fulfill(json={"multi": True, "response": {place: {"children": [told]}}})
+        route.fulfill(json={"multi": True, "response": {place: {"tree": [told]}}})
 
     return lambda page: page.route(ASKED, answer)
 

@@ -50,6 +50,7 @@
       const value = field.name && (query.get(field.name) || "");
       if (field.name && (!field.options || Array.from(field.options).some((option) => option.value === value))) field.value = value;
     }
+    for (const field of all("[data-preset]")) { field.value = field.dataset.preset; show_ends(field); }
   });
 
   // What the address says and the form does not ask (sort, columns, table) stays; a page's number does not.
@@ -71,15 +72,16 @@
     const href = address(form, changed);
     if (href !== location.pathname + location.search) page.go(href, replace);
   }
+  function show_ends(preset) { $("[data-ends]", preset.form).hidden = preset.value !== "custom"; }
   const filters = (target) => target.form && "filters" in target.form.dataset && target.form;
 
   document.addEventListener("change", (event) => {
     const field = event.target, form = filters(field);
     if ("zone" in field.dataset) { page.keep("nightrate_chosen_zone", field.value); return page.redraw(); }
     if (!form || field.type === "search") return;
-    if (field.matches("[data-preset]") && field.value === "custom") { // asks for its two ends
-      $("[data-ends]", form).hidden = false;
-      return form.elements.from.focus();
+    if ("preset" in field.dataset) {
+      show_ends(field);
+      if (field.value === "custom") return form.elements.from.focus(); // asks for its two ends
     }
     if (field.name === "zone") page.keep("nightrate_chosen_zone", field.value);
     // A date is a change at each of its parts: it is followed when one goes on, or after a while.
@@ -95,12 +97,9 @@
     const field = event.target, form = filters(field);
     if (!form) return;
     if (field.type === "datetime-local" && field.value) settle(form, field);
-    // A page that is drawn again takes the field away too; then somebody stands on its successor in a moment.
-    if (field.type === "search") setTimeout(() => {
-      if (document.activeElement.name === field.name) return;
-      if (waits) follow(form, field, typing);
-      typing = false;
-    });
+    if (field.type !== "search") return;
+    if (waits) follow(form, field, typing);
+    typing = false;
   });
   function settle(form, field) {
     const known = field.defaultValue || "", value = field.value.length === 16 ? field.value + ":00" : field.value;
@@ -187,23 +186,5 @@
     cut.dataset.told = ""; // its text may be another one later
   });
 
-  // A list that is drawn again takes new elements: who stood on one of the old goes on on its successor.
-  let stood = null;
-  document.addEventListener("focusin", (event) => {
-    const row = event.target.closest("[data-id]"), within = row || $("#main");
-    if (!within.contains(event.target)) return (stood = null);
-    const place = row ? "[data-id=\"" + CSS.escape(row.dataset.id) + "\"]" : "#main";
-    stood = { element: event.target, place, nth: alike(within, event.target).indexOf(event.target) };
-  });
-  function alike(within, element) { return all(element.localName, within).filter((other) => other.textContent === element.textContent); }
-  function stand() {
-    if (!stood || stood.element.isConnected || document.activeElement !== document.body) return;
-    const stood_on = stood.element, within = $(stood.place), next = within && alike(within, stood_on)[stood.nth];
-    if (!next) return;
-    next.focus({ preventScroll: true });
-    if (next.type !== "search") return;
-    if (waits) next.value = stood_on.value; // what was typed since it was asked
-    next.setSelectionRange(stood_on.selectionStart, stood_on.selectionEnd);
-  }
-  new MutationObserver(() => { mark(); stand(); idle(); }).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(() => { mark(); idle(); }).observe(document.body, { childList: true, subtree: true });
 })();

@@ -14,7 +14,7 @@ from metering.access import ADMIN
 from tests.server import Server
 
 LOOK = "..page.children...moment.data.."
-DRAW = '..{"key":["MATCH"],"part":"live"}.children...{"key":["MATCH"],"part":"seen"}.data..'
+DRAW = '..{"key":["MATCH"],"part":"live"}.tree...{"key":["MATCH"],"part":"seen"}.data..'
 
 
 def look(path: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def draw(path: str, key: str) -> dict[str, Any]:
     moment = {"href": f"{PREFIX}/{path}", "now": datetime.now(UTC).isoformat(), "version": ""}
     return {
         "output": DRAW,
-        "outputs": [_of(place, "children"), _of(seen, "data")],
+        "outputs": [_of(place, "tree"), _of(seen, "data")],
         "inputs": [_of("moment", "data", moment)],
         "changedPropIds": ["moment.data"],
         "state": [_of(place, "id", place), _of(seen, "data", None)],

@@ -18,6 +18,8 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_MS = 30_000
 """Two cores may have much else to do."""
+SLOW = float(os.environ.get("SLOW_BROWSER", "0"))
+"""How many times slower the browser is to be; each answer takes as many tenths of a second more."""
 Open = Callable[..., Watched]
 
 
@@ -71,6 +73,17 @@ def alone(server: Server) -> str:
     return workspace
 
 
+def slow(page: Page) -> None:
+    """As on a bad day, if that is asked for: it shows races of the console, and tests that don't wait for what they look at."""
+    if not SLOW:
+        return
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": SLOW})
+    devtools.send("Network.enable")
+    conditions = {"offline": False, "latency": SLOW * 100, "downloadThroughput": -1, "uploadThroughput": -1}
+    devtools.send("Network.emulateNetworkConditions", conditions)
+
+
 @pytest.fixture
 def open_console(chromium: Browser, server: Server, nothing_left: None) -> Iterator[Open]:
     """Opens a browser of one's own, signed in with a key; at the end nothing may have gone wrong in it."""
@@ -83,6 +96,7 @@ def open_console(chromium: Browser, server: Server, nothing_left: None) -> Itera
         context.set_default_timeout(PATIENCE_MS)
         watched = Watched(context.new_page(), server.url)
         opened.append(watched)
+        slow(watched.page)
         if key is not None:
             watched.sign_in(key)
         return watched

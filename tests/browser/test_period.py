@@ -40,6 +40,24 @@ def test_a_preset_stays_relative(open_console: Open, ended: datetime) -> None:
     assert query(page)["from"] == "now-7d"
 
 
+def test_the_two_ends_are_asked_for_as_long_as_custom_is_chosen(open_console: Open, ended: datetime) -> None:
+    """Another preset takes them away, the one of before too; so does Back."""
+    page = open_console().visit("observation?from=now-6h")
+    preset, first = page.get_by_label("Period"), page.get_by_label("From", exact=True)
+    preset.select_option(label="Custom")
+    expect(first).to_be_focused()
+    preset.select_option(label="Last 6 hours")
+    expect(first).to_be_hidden()
+    preset.select_option(label="Last 24 hours")
+    expect(page).to_have_url(re.compile("from=now-24h"))
+    settle(page)
+    preset.select_option(label="Custom")
+    expect(first).to_be_visible()
+    page.go_back()
+    expect(preset).to_have_value("now-6h")
+    expect(first).to_be_hidden()
+
+
 def opens() -> str:
     """The first moment that may be asked for."""
     return f"{datetime.now(UTC) - timedelta(days=15):%Y-%m-%dT00:00:00}"
@@ -72,6 +90,7 @@ def test_a_zone_is_that_of_the_fields_and_of_the_link(open_console: Open, ended:
     expect(page.locator(".period")).to_contain_text("(Asia/Tokyo)")
     page.get_by_label("Times in").select_option("America/New_York")
     page.get_by_role("link", name="Batch inference").click()
+    expect(page.locator("h1")).to_have_text("Batch inference")  # models are rows with names, too
     page.locator("tr[data-id] .name a").first.click()
     expect(page.get_by_role("region", name="Timeline")).to_contain_text("America/New_York")
 

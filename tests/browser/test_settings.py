@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, post
 from tests.server import Server
 
 
@@ -79,6 +79,29 @@ SAVES_TWICE = """form => new Promise(done => {
     form.requestSubmit();
 })"""
 """The second time while the button still says that the first is done."""
+
+
+def test_what_is_typed_stays_when_the_page_is_drawn_again(open_console: Open, server: Server) -> None:
+    """Though beside it something was changed meanwhile; a form of another workspace is another form."""
+    made = post(server, "/v1/workspaces", {"name": "Typed in"})["id"]
+    page = open_console().visit(f"settings?workspace={made}")
+    form = page.get_by_role("region", name="Terms of Typed in")
+    form.get_by_label("Every model").uncheck()
+    name = page.get_by_label("Key name")
+    name.fill("half a na")
+    server.client().patch(f"/workspaces/{made}", body={"budget": "17.5"}, cast_to=object)
+    post(server, f"/v1/workspaces/{made}/keys", {"name": "meanwhile"})
+    page.evaluate("nightrate.redraw()")
+    expect(form.get_by_label("Budget a month")).to_have_value("17.5")
+    expect(page.get_by_role("region", name="Keys of Typed in").locator("tr[data-id]")).to_contain_text(
+        "meanwhile"
+    )
+    expect(form.get_by_label("Every model")).not_to_be_checked()
+    page.keyboard.type("me")
+    expect(name).to_have_value("half a name")
+    page.get_by_role("link", name="Manage Default Workspace").click()
+    expect(page.get_by_role("region", name="Keys of Default Workspace")).to_be_visible()
+    expect(name).to_have_value("")
 
 
 def test_models_tell_their_upstreams_and_prices(open_console: Open, server: Server) -> None:

@@ -56,7 +56,7 @@ def test_a_section_that_fails_leaves_the_rest(page: dict[str, Any]) -> None:
     def drawn(key: str) -> Any:
         found = section(world, VIEWER, moment, key)
         assert found is not None
-        return found.children.tree[0]
+        return found.tree[0]
 
     assert section(world, VIEWER, moment, "unknown") is None
     assert drawn("good") == "fine"
