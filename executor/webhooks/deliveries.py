@@ -132,8 +132,10 @@ class Deliveries:
             due_at = await self._kept(lambda: self._outbox.next_due(now))
             if due_at is not None:
                 seconds = min(seconds, (due_at - now).total_seconds())
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes together with what it waits for.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def _deliver(self, session: aiohttp.ClientSession, notification: Notification) -> None:
         whose, host = notification.task_id, urlsplit(notification.url).hostname
