@@ -119,7 +119,7 @@ class ModelTable:
             return said
         changes = {"open": None if is_open else row["model"], "page-parts": None}
         expanded = {"aria-expanded": str(is_open).lower()}
-        return parts.turn(f"{said} {'▾' if is_open else '▸'}", self.address, changes, **expanded)
+        return parts.turn(f"{said} {'▾' if is_open else '▸'}", self.address, changes, key="open", **expanded)
 
     def _lead(self, row: Json, where: Any) -> html.Tr:
         model, place = row["model"], row["workspace_id"]

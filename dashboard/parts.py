@@ -241,7 +241,9 @@ def _title(column: Column, address: Address | None) -> html.Th:
     mark = "\u00a0↓" if down else "\u00a0↑" if now == column.sort else ""
     order = {"aria-sort": "descending" if down else "ascending"} if mark else {}
     order_by = {"sort": column.sort if down else f"-{column.sort}", "page": None}
-    return html.Th(turn(column.title + mark, address, order_by, ""), scope="col", className=classes, **order)
+    return html.Th(
+        turn(column.title + mark, address, order_by, "", key="sort"), scope="col", className=classes, **order
+    )
 
 
 def panel(title: str, body: Part, *extra: Part, note: Part = "", classes: str = "") -> html.Section:
@@ -304,7 +306,7 @@ def chart(
     as_table = address.get("table") == drawn.key
     word, target = ("Chart", None) if as_table else ("Table", drawn.key)
     named = {"aria-label": f"{word}: {drawn.title}"}
-    switch = turn(word, address, {"table": target, "page": None}, **named)
+    switch = turn(word, address, {"table": target, "page": None}, key="switch", **named)
     saved = download_link("CSV", csv_href, **{"aria-label": f"CSV: {drawn.title}"})
     top = [
         # The tall one stands on its own, the others below the heading of their group.

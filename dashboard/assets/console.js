@@ -145,6 +145,7 @@
   document.addEventListener("visibilitychange", look);
 
   // From the step to another view until all of it is drawn: between two answers nothing is under way, but more is asked.
+  // Dash's own sign of work, a div, is taken away then, which is a change of the page though nothing else may be one.
   function busy() { $("#page").setAttribute("aria-busy", "true"); }
   function idle() {
     const waiting = $("#page[aria-busy]");

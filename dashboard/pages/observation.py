@@ -92,7 +92,7 @@ def _said(rows: list[Json], groups: list[list[Json]]) -> str:
 def _ways(address: Address) -> list[Any]:
     every = address.get("columns") == "all"
     word, columns = ("Fewer columns", None) if every else ("All columns", "all")
-    switch = parts.turn(word, address, {"columns": columns})
+    switch = parts.turn(word, address, {"columns": columns}, key="switch")
     saved = Address("/download/observation.csv", address.query).with_(columns=None, sort=None)
     return [switch, parts.download_link("CSV", saved.href, **{"aria-label": "CSV: All models"})]
 

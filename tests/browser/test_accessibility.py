@@ -147,6 +147,21 @@ def test_a_task_is_cancelled_by_keyboard(open_console: Open, server: Server, by_
     assert server.get(f"/v1/batches/{task}")["status"] == "cancelled"
 
 
+def test_what_somebody_stands_on_stays_what_it_says(
+    open_console: Open, server: Server, upstream: Upstream
+) -> None:
+    """Though buttons come and go beside it when the task ends."""
+    with held(upstream, "stood on"):
+        task = server.submit(["at once", "stood on"])
+        page = open_console().visit(f"tasks/{task}")
+        expect(page.locator(f'[data-id="{task}"]')).to_have_attribute("data-completed", "1")
+        page.get_by_role("button", name="Clone").focus()
+        expect(page.get_by_role("button", name="Partial results")).to_be_visible()
+    expect(page.locator(f'[data-id="{task}"]')).to_have_attribute("data-status", "completed")
+    expect(page.get_by_role("button", name="Partial results")).to_have_count(0)
+    expect(page.get_by_role("button", name="Clone")).to_be_focused()
+
+
 def test_filters_are_chosen_by_keyboard(open_console: Open) -> None:
     """A select is changed by its arrow keys, the link follows, and the focus stays on it."""
     page = open_console().visit("observation?from=now-24h")

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import Error, Page, Response, Route, expect
 
+from scripts.scenes import settle
 from tests.browser.asked import answer, look
 from tests.browser.conftest import Open
 from tests.browser.signed import signed_in
@@ -110,6 +111,15 @@ def test_a_page_that_has_its_answer_is_read_at_once(open_console: Open, ended: s
     page.unroute("**/_dash-update-component*")  # lets go on what was held
     expect(page.locator("#page")).not_to_have_attribute("aria-busy", "true")
     assert page.evaluate("window.read") == "1"
+
+
+def test_a_view_in_which_nothing_is_another_is_read_too(open_console: Open, ended: str) -> None:
+    """No part of the page changes by the step, nor by itself later."""
+    page = open_console().visit("settings")
+    settle(page)
+    stand_still(page)
+    page.evaluate("nightrate.go('/console/settings?nothing=asks+for+this')")
+    expect(page.locator("#page")).not_to_have_attribute("aria-busy", "true")
 
 
 SLOW = """() => {
