@@ -11,7 +11,7 @@ from executor.options import LimitOptions, RetentionOptions
 from executor.recovery import Recovery
 from executor.request import error_line
 from executor.result_files import LineFile, ResultFiles, error_path, output_path, sha256_of
-from executor.tasks import Ending, LineError, Task, errors_as_json
+from executor.tasks import Ending, LineError, Task, kept_errors
 from executor.validation import read_requests
 from metering.clock import Clock
 from metering.ending import EndedTask, TaskBill
@@ -122,7 +122,7 @@ class Endings:
     def _fail(self, statement: str, task: Task, errors: tuple[LineError, ...]) -> None:
         def write(tx: Transaction) -> None:
             now = self._clock()
-            if tx.execute(statement, id=task.id, now=now, errors=errors_as_json(errors)):
+            if tx.execute(statement, id=task.id, now=now, errors=kept_errors(errors)):
                 self._announce(tx, task, "failed", now)
 
         self._store.write(write)

@@ -1,6 +1,8 @@
 """The states of a task, the moves between them, and the task itself as one frozen value."""
 
 import json
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,17 +126,29 @@ class Task:
         return self.status in SETTLED
 
 
-def errors_as_json(errors: tuple[LineError, ...]) -> str | None:
-    """What the column `errors` holds; null if there are none."""
+def kept_errors(errors: tuple[LineError, ...]) -> str | None:
+    """What the column `errors` holds: JSON, compressed, in base64; null if there are none.
+
+    Compressed, since DuckDB keeps what was written of long values in memory that its limit does not count: some
+    1 MB for each file of 1,000 faults, until it is closed (benchmarks/faults.py).
+    """
     if not errors:
         return None
     rows = [{"code": e.code, "message": e.message, "param": e.param, "line": e.line} for e in errors]
-    return json.dumps(rows, ensure_ascii=False)
+    return b64encode(zlib.compress(json.dumps(rows, ensure_ascii=False).encode())).decode("ascii")
+
+
+def _errors(kept: str | None) -> tuple[LineError, ...]:
+    """Those of the column, which earlier versions wrote as plain JSON."""
+    if not kept:
+        return ()
+    text = kept if kept.startswith("[") else zlib.decompress(b64decode(kept))
+    return tuple(LineError(**error) for error in json.loads(text))
 
 
 def task_of(row: Mapping[str, Any]) -> Task:
     """The task of a row of `tasks`, with `metadata` and `errors` decoded."""
     values = dict(row)
     values["metadata"] = json.loads(values["metadata"]) if values["metadata"] is not None else None
-    values["errors"] = tuple(LineError(**error) for error in json.loads(values["errors"] or "[]"))
+    values["errors"] = _errors(values["errors"])
     return Task(**values)

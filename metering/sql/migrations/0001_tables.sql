@@ -62,7 +62,7 @@ CREATE TABLE tasks (
     output_file_id VARCHAR,
     error_file_id VARCHAR,
     output_expires_after BIGINT, -- seconds
-    errors VARCHAR, -- JSON list of {code, message, param, line}
+    errors VARCHAR, -- JSON list of {code, message, param, line}, compressed (executor/tasks.py)
     input_tokens BIGINT,
     cached_input_tokens BIGINT,
     output_tokens BIGINT,
